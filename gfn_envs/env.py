@@ -1,0 +1,333 @@
+"""TextEnv: the one Gymnasium shell around any Task.
+
+The shell adds what a Task must not have: a current state, randomness, the reading of free text and
+the bookkeeping of `info`. `Episode` holds one running episode; `TextEnv` wraps one of them and
+`TextVectorEnv` wraps many, so a vector gives what single environments give.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar, Generic, Literal, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from gfn_envs.actions import read_action
+from gfn_envs.problems import ProblemSet, ProblemSource, load_problems
+from gfn_envs.task import Problem, ProblemT, StateT, Task, check_options
+from gfn_envs.tasks import TASKS
+
+OnInvalid = Literal["penalize", "terminate", "noop"]
+ON_INVALID = ("penalize", "terminate", "noop")
+PRINTABLE = "".join(map(chr, range(32, 127))) + "\n\t"
+"""Characters of the action space: an agent may write any plain text, legal actions are part of it."""
+_ATTEMPTS_PER_STEP = 4
+"""An episode is truncated after this many times its horizon, so that illegal actions end too."""
+
+
+@dataclass(frozen=True)
+class EnvOptions:
+    """Options of the shell, the same for every environment.
+
+    Args:
+        on_invalid: what an unreadable or illegal action does. "penalize" gives `invalid_reward` and
+            stays in the state; "noop" stays and gives 0; "terminate" gives `invalid_reward` and ends.
+        invalid_reward: Gymnasium's reward of such an action.
+    """
+
+    on_invalid: OnInvalid = "penalize"
+    invalid_reward: float = -1.0
+
+    def __post_init__(self) -> None:
+        if self.on_invalid not in ON_INVALID:
+            raise ValueError(f"on_invalid must be one of {ON_INVALID}, got {self.on_invalid!r}")
+        if not math.isfinite(self.invalid_reward):
+            raise ValueError(f"invalid_reward must be finite, got {self.invalid_reward!r}")
+
+
+class Snapshot(NamedTuple, Generic[StateT]):
+    """All that `get_state` saves and `set_state` restores."""
+
+    state: StateT
+    elapsed: int
+    over: bool
+
+
+class Turn(NamedTuple):
+    """What one step of an episode gave."""
+
+    reward: float
+    terminated: bool
+    truncated: bool
+    cause: str | None
+    action: str | None
+    transition_log_prob: float
+
+
+class Episode(Generic[ProblemT, StateT]):
+    """One running episode of a task: the state and what the shell needs beside it."""
+
+    __slots__ = ("actions", "elapsed", "options", "over", "problem", "state", "task")
+
+    def __init__(self, task: Task[ProblemT, StateT], options: EnvOptions) -> None:
+        self.task = task
+        self.options = options
+        self.over = True
+
+    def start(self, problem: ProblemT) -> None:
+        """Begins at the start state of a problem."""
+        self.problem = problem
+        self.state = self.task.reset(problem)
+        self.actions = self.task.actions(self.state)
+        self.elapsed = 0
+        self.over = not self.actions
+
+    def step(self, text: str, rng: np.random.Generator) -> Turn:
+        """Plays what the agent wrote; chance draws from `rng`."""
+        if self.over:
+            raise gym.error.ResetNeeded("the episode is over; call reset() before the next step()")
+        action = text if text in self.actions else read_action(text, self.actions, self.task.aliases(self.state))
+        self.elapsed += 1
+        turn = self._illegal() if action is None else self._play(action, rng)
+        self.over = turn.terminated or turn.truncated
+        return turn
+
+    def _illegal(self) -> Turn:
+        terminated = self.options.on_invalid == "terminate"
+        truncated = not terminated and self.elapsed >= _ATTEMPTS_PER_STEP * self.task.horizon
+        cause = "invalid_action" if terminated else "step_limit" if truncated else None
+        reward = 0.0 if self.options.on_invalid == "noop" else self.options.invalid_reward
+        return Turn(reward, terminated, truncated, cause, None, 0.0)
+
+    def _play(self, action: str, rng: np.random.Generator) -> Turn:
+        task, before, log_prob = self.task, self.state, 0.0
+        if task.deterministic:
+            after = task.step(before, action)
+        else:
+            after, log_prob = _draw(task.outcomes(before, action), rng)
+        self.state = after
+        self.actions = task.actions(after)
+        terminated = not self.actions
+        truncated = not terminated and self.elapsed >= _ATTEMPTS_PER_STEP * task.horizon
+        cause = None
+        if terminated:
+            cause = "solved" if task.success(after) else "failed"
+        elif truncated:
+            cause = "step_limit"
+        return Turn(task.step_reward(before, action, after), terminated, truncated, cause, action, log_prob)
+
+    @property
+    def success(self) -> bool:
+        """Says whether the episode ended solved."""
+        return not self.actions and self.task.success(self.state)
+
+    def snapshot(self) -> Snapshot[StateT]:
+        """Returns an immutable copy of the episode."""
+        return Snapshot(self.state, self.elapsed, self.over)
+
+    def restore(self, snapshot: Snapshot[StateT]) -> None:
+        """Continues from a snapshot of the same task."""
+        self.state, self.elapsed, self.over = snapshot
+        self.problem = self.state.problem  # type: ignore[attr-defined]  # every state has its problem
+        self.actions = self.task.actions(self.state)
+
+
+def _draw(outcomes: tuple[tuple[float, StateT], ...], rng: np.random.Generator) -> tuple[StateT, float]:
+    remaining = rng.random()
+    for probability, state in outcomes:
+        remaining -= probability
+        if remaining < 0:
+            return state, math.log(probability)
+    probability, state = outcomes[-1]
+    return state, math.log(probability)
+
+
+class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
+    """A Task as a Gymnasium environment with text observations and text actions.
+
+    `info` has `admissible_actions` (list of str), `action_mask` (int8 of shape (max_actions,)),
+    `problem_id`, `success`, `terminal_cause`, `parsed_action`, `invalid_action`,
+    `transition_log_prob` and, at the end, `log_reward`. All are copies.
+
+    Args:
+        task: the rules.
+        problems: where `reset` draws problems from.
+        options: what illegal actions do.
+        render_mode: "ansi" or None.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 2}
+
+    def __init__(
+        self,
+        task: Task[ProblemT, StateT],
+        problems: ProblemSource[ProblemT],
+        options: EnvOptions = EnvOptions(),
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}")
+        self.task = task
+        self.problems = problems
+        self.render_mode = render_mode
+        self.observation_space, self.action_space = text_spaces(task)
+        self._episode = Episode(task, options)
+        self._masks = action_masks(task.max_actions)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Starts an episode.
+
+        Args:
+            seed: seeds the drawing of problems and chance.
+            options: `{"problem": ...}` (a problem, or its JSON fields) or `{"problem_id": ...}`.
+        """
+        super().reset(seed=seed)
+        self._episode.start(choose_problem(self.task, self.problems, options or {}, self.np_random))
+        return self._observation(), self._info(None)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Plays a text; see `gfn_envs.actions` for how a legal action is read out of it."""
+        turn = self._episode.step(action, self.np_random)
+        return self._observation(), turn.reward, turn.terminated, turn.truncated, self._info(turn)
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Returns the picture of the current state as text."""
+        if self.render_mode is None:
+            gym.logger.warn("render() needs a render_mode, for example gym.make(..., render_mode='ansi')")
+            return None
+        return self.task.render_text(self._episode.state)
+
+    def get_state(self) -> Snapshot[StateT]:
+        """Returns an immutable snapshot for `set_state`."""
+        return self._episode.snapshot()
+
+    def set_state(self, snapshot: Snapshot[StateT]) -> tuple[str, dict[str, Any]]:
+        """Continues from a snapshot; returns observation and info as `reset` does."""
+        self._episode.restore(snapshot)
+        return self._observation(), self._info(None)
+
+    def clone(self) -> TextEnv[ProblemT, StateT]:
+        """Returns an independent environment in the same state, its chance included."""
+        copy = TextEnv(self.task, self.problems, self._episode.options, self.render_mode)
+        copy.np_random = np.random.Generator(type(self.np_random.bit_generator)())
+        copy.np_random.bit_generator.state = self.np_random.bit_generator.state
+        copy._episode.restore(self._episode.snapshot())
+        copy.spec = self.spec
+        return copy
+
+    def _observation(self) -> str:
+        return self.task.observe(self._episode.state)
+
+    def _info(self, turn: Turn | None) -> dict[str, Any]:
+        episode = self._episode
+        actions = episode.actions
+        info: dict[str, Any] = {
+            "admissible_actions": list(actions),
+            "action_mask": self._masks[len(actions)].copy(),
+            "problem_id": episode.problem.id,
+            "success": False,
+            "terminal_cause": None,
+            "parsed_action": None,
+            "invalid_action": False,
+            "transition_log_prob": 0.0,
+        }
+        if turn is not None:
+            info["parsed_action"] = turn.action
+            info["invalid_action"] = turn.action is None
+            info["transition_log_prob"] = turn.transition_log_prob
+            info["terminal_cause"] = turn.cause
+        if not actions:
+            info["success"] = episode.success
+            info["log_reward"] = self.task.log_reward(episode.state)
+        return info
+
+
+def text_spaces(task: Task[Any, Any]) -> tuple[gym.spaces.Text, gym.spaces.Text]:
+    """Returns the observation and the action space of a task."""
+    observations = gym.spaces.Text(task.max_observation_length, charset=task.charset)
+    actions = gym.spaces.Text(max(task.max_action_length, 1), charset="".join(sorted({*PRINTABLE, *task.charset})))
+    return observations, actions
+
+
+def action_masks(max_actions: int) -> list[np.ndarray]:
+    """Returns for each number of legal actions its mask of shape (max_actions,), int8."""
+    return [(np.arange(max_actions) < count).astype(np.int8) for count in range(max_actions + 1)]
+
+
+def choose_problem(
+    task: Task[ProblemT, Any], problems: ProblemSource[ProblemT], options: Mapping[str, Any], rng: np.random.Generator
+) -> ProblemT:
+    """Returns the problem that reset options name, or draws one.
+
+    Raises:
+        ValueError: an unknown option, a problem that does not fit, or an id that is not in the set.
+    """
+    unknown = set(options) - {"problem", "problem_id"}
+    if unknown:
+        raise ValueError(f"reset has no option {unknown.pop()!r}; options are 'problem' and 'problem_id'")
+    problem = options.get("problem")
+    if isinstance(problem, Problem):
+        task.check_problem(problem)  # type: ignore[arg-type]
+        return problem  # type: ignore[return-value]
+    if problem is not None:
+        if not isinstance(problem, Mapping):
+            raise ValueError(f"options['problem'] must be a problem or its JSON fields, got {problem!r}")
+        return task.problem_from_json(problem)
+    if "problem_id" in options:
+        return _find_problem(problems, str(options["problem_id"]))
+    return problems.sample(rng)
+
+
+def _find_problem(problems: ProblemSource[ProblemT], problem_id: str) -> ProblemT:
+    if not isinstance(problems, ProblemSet):
+        raise ValueError("this family is too large to look up an id; pass options={'problem': {...}}")
+    by_id = {problem.id: problem for problem in problems}
+    if problem_id not in by_id:
+        near = get_close_matches(problem_id, by_id, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no problem {problem_id!r} among the {len(by_id)} of this environment{hint}")
+    return by_id[problem_id]
+
+
+def build(
+    task: str, problems: Any, split: str, options: Mapping[str, Any]
+) -> tuple[Task[Any, Any], ProblemSource[Any], EnvOptions]:
+    """Turns the keywords of `gym.make` into a task, its problems and the shell's options.
+
+    Args:
+        task: name in the table `gfn_envs.tasks.TASKS`.
+        problems: path of a problem file, problems or their JSON fields, a ready set, or None for
+            the family that the options describe.
+        split: "train", "validation", "test" or "all".
+        options: keywords of the task and of `EnvOptions`.
+    """
+    task_type = TASKS[task]()
+    shell_names = tuple(EnvOptions.__dataclass_fields__)
+    check_options(task_type, options, (*shell_names, "problems", "split", "render_mode"))
+    shell = EnvOptions(**{key: value for key, value in options.items() if key in shell_names})
+    rules = task_type(**{key: value for key, value in options.items() if key not in shell_names})
+    return rules, _problem_source(rules, problems).split(split), shell
+
+
+def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
+    if problems is None:
+        return task.problems()
+    if isinstance(problems, str | os.PathLike):
+        return load_problems(task, problems)
+    if hasattr(problems, "sample") and hasattr(problems, "split"):
+        source: ProblemSource[Any] = problems
+        return source
+    return ProblemSet(tuple(task.problem_from_json(p) if isinstance(p, Mapping) else p for p in problems))
+
+
+def make_env(
+    task: str, problems: Any = None, split: str = "all", render_mode: str | None = None, **options: Any
+) -> TextEnv[Any, Any]:
+    """Entry point of every registered environment; see `build` for the keywords."""
+    rules, source, shell = build(task, problems, split, options)
+    return TextEnv(rules, source, shell, render_mode)

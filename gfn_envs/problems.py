@@ -1,0 +1,196 @@
+"""Families of problems: explicit weights, splits by canonical problem, files.
+
+A family is either listed (`ProblemSet`) or too large to list (`GeneratedProblems`). Both can be
+sampled and split. The split of a problem is decided by the hash of its canonical name and by
+nothing else, so it is the same in every version, process and family, and no seed can leak a test
+problem into training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from gfn_envs.task import Problem, ProblemT, Task
+
+SPLITS = ("train", "validation", "test", "all")
+_REJECTION_LIMIT = 100_000
+ProblemCoT = TypeVar("ProblemCoT", bound=Problem, covariant=True)
+
+
+def split_of(problem: Problem) -> str:
+    """Returns 'train' (80 %), 'validation' (10 %) or 'test' (10 %), decided by the hash alone."""
+    return {0: "test", 1: "validation"}.get(int(problem.content_hash[:8], 16) % 10, "train")
+
+
+def check_split(split: str) -> None:
+    """Raises ValueError if there is no such split."""
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}; splits are {', '.join(SPLITS)}")
+
+
+class ProblemSource(Protocol[ProblemCoT]):
+    """What an environment needs of a family: draw a problem, narrow to a split."""
+
+    def sample(self, rng: np.random.Generator) -> ProblemCoT:
+        """Draws one problem by the family's weights."""
+        ...
+
+    def split(self, name: str) -> ProblemSource[ProblemCoT]:
+        """Returns the part of the family that is in one split."""
+        ...
+
+    def take(self, count: int, rng: np.random.Generator) -> ProblemSet[Any]:
+        """Returns a listed set of at most `count` distinct problems, for analysis."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProblemSet(Generic[ProblemT]):
+    """A listed family.
+
+    Args:
+        problems: distinct problems, at least one.
+        weights: one positive weight a problem; any scale. Default: all equal.
+    """
+
+    problems: tuple[ProblemT, ...]
+    weights: tuple[float, ...] = ()
+    _cumulative: tuple[float, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.problems:
+            raise ValueError("a problem set needs at least one problem, got none")
+        weights = self.weights or (1.0,) * len(self.problems)
+        if len(weights) != len(self.problems) or min(weights) <= 0:
+            raise ValueError("a problem set needs one positive weight a problem")
+        total = sum(weights)
+        object.__setattr__(self, "weights", tuple(w / total for w in weights))
+        object.__setattr__(self, "_cumulative", tuple(accumulate(self.weights)))
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def __iter__(self) -> Iterator[ProblemT]:
+        return iter(self.problems)
+
+    def sample(self, rng: np.random.Generator) -> ProblemT:
+        """Draws one problem by the weights."""
+        index = bisect_right(self._cumulative, rng.random())
+        return self.problems[min(index, len(self.problems) - 1)]
+
+    def split(self, name: str) -> ProblemSet[ProblemT]:
+        """Returns the problems of one split, their weights renormalised.
+
+        Raises:
+            ValueError: no such split, or no problem is in it.
+        """
+        check_split(name)
+        if name == "all":
+            return self
+        kept = [pair for pair in zip(self.problems, self.weights, strict=True) if split_of(pair[0]) == name]
+        if not kept:
+            raise ValueError(f"none of the {len(self)} problems is in the split {name!r}; use split='all'")
+        return ProblemSet(tuple(p for p, _ in kept), tuple(w for _, w in kept))
+
+    def take(self, count: int, rng: np.random.Generator) -> ProblemSet[ProblemT]:
+        """Returns `count` problems drawn uniformly without replacement, in the set's order."""
+        if count >= len(self):
+            return self
+        chosen = sorted(rng.choice(len(self), size=count, replace=False))
+        return ProblemSet(tuple(self.problems[i] for i in chosen), tuple(self.weights[i] for i in chosen))
+
+
+@dataclass(frozen=True)
+class GeneratedProblems(Generic[ProblemT]):
+    """A family too large to list: a generator, and conditions that a drawn problem must meet.
+
+    Args:
+        generate: draws one problem; the family's weights are the probabilities of this draw.
+        accept: conditions; a draw that fails one is drawn again.
+    """
+
+    generate: Callable[[np.random.Generator], ProblemT]
+    accept: tuple[Callable[[ProblemT], bool], ...] = ()
+
+    def sample(self, rng: np.random.Generator) -> ProblemT:
+        """Draws one problem.
+
+        Raises:
+            ValueError: the conditions reject everything.
+        """
+        for _ in range(_REJECTION_LIMIT):
+            problem = self.generate(rng)
+            if all(condition(problem) for condition in self.accept):
+                return problem
+        raise ValueError(f"no problem met the conditions in {_REJECTION_LIMIT} draws; loosen the options")
+
+    def split(self, name: str) -> GeneratedProblems[ProblemT]:
+        """Returns the part of the family that is in one split."""
+        check_split(name)
+        if name == "all":
+            return self
+        return GeneratedProblems(self.generate, (*self.accept, lambda problem: split_of(problem) == name))
+
+    def take(self, count: int, rng: np.random.Generator) -> ProblemSet[ProblemT]:
+        """Returns up to `count` distinct problems in the order drawn."""
+        drawn = {problem.id: problem for problem in (self.sample(rng) for _ in range(count))}
+        return ProblemSet(tuple(drawn.values()))
+
+
+def load_problems(task: Task[ProblemT, Any], path: str | os.PathLike[str]) -> ProblemSet[ProblemT]:
+    """Reads problems from JSON Lines or from the task's published file format.
+
+    Repeated problems are kept once. A JSON line may carry a `"weight"`.
+
+    Raises:
+        ValueError: the file is missing, empty or has a wrong line; the message names the line.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no problem file '{path}'")
+    try:
+        weighted = _read_json_lines(task, file) if file.suffix == ".jsonl" else _unit_weights(task.load_problems(file))
+    except UnicodeDecodeError:
+        raise ValueError(f"'{path}' is not a text file in UTF-8") from None
+    distinct = {problem.id: (problem, weight) for problem, weight in weighted}
+    if not distinct:
+        raise ValueError(f"'{path}' has no problems")
+    problems, weights = zip(*distinct.values(), strict=True)
+    return ProblemSet(problems, weights)
+
+
+def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> None:
+    """Writes problems as JSON Lines, whole or not at all."""
+    text = "".join(json.dumps(problem.to_json()) + "\n" for problem in problems)
+    partial = Path(f"{path}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _unit_weights(problems: Sequence[ProblemT]) -> list[tuple[ProblemT, float]]:
+    return [(problem, 1.0) for problem in problems]
+
+
+def _read_json_lines(task: Task[ProblemT, Any], file: Path) -> list[tuple[ProblemT, float]]:
+    weighted = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+            if not isinstance(data, dict):
+                raise ValueError("not a JSON object")
+            weight = float(data.pop("weight", 1.0))
+            weighted.append((task.problem_from_json(data), weight))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"'{file}' line {number}: {error}") from None
+    return weighted

@@ -1,0 +1,195 @@
+"""TextVectorEnv: many episodes in one process, without the overhead of many environments.
+
+It gives step by step what as many single environments give, supports every autoreset mode of
+Gymnasium and partial resets by `reset_mask`, and passes observations as tuples of str: nothing is
+copied through shared memory, where text would freeze.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from gfn_envs.env import Episode, Turn, action_masks, build, choose_problem, text_spaces
+
+Observations = tuple[str, ...]
+Seeds = int | Sequence[int | None] | None
+
+
+class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray]):
+    """The registered vector entry point of every environment.
+
+    Args:
+        num_envs: number of episodes side by side.
+        task, problems, split, options: as for `gfn_envs.env.make_env`.
+        autoreset_mode: "NextStep" (default), "SameStep" or "Disabled".
+        render_mode: "ansi" or None.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        num_envs: int = 1,
+        problems: Any = None,
+        split: str = "all",
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        self.task, self.problems, shell = build(task, problems, split, options)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {
+            "render_modes": ["ansi"],
+            "render_fps": 2,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.single_observation_space, self.single_action_space = text_spaces(self.task)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._episodes = [Episode(self.task, shell) for _ in range(num_envs)]
+        self._generators = [np.random.default_rng() for _ in range(num_envs)]
+        self._masks = np.stack(action_masks(self.task.max_actions))
+        self._observations = [""] * num_envs
+
+    def reset(  # type: ignore[override]  # Gymnasium's own vectors take lists of seeds too
+        self, *, seed: Seeds = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Starts episodes: all of them, or those of `options["reset_mask"]`.
+
+        Args:
+            seed: one seed for all (environment i gets seed + i) or one for each.
+            options: `reset_mask` (bool array) and the options of the single environment.
+        """
+        options = dict(options or {})
+        chosen = self._reset_indices(options.pop("reset_mask", None))
+        for index, one in enumerate(self._seeds(seed)):
+            if one is not None:
+                self._generators[index], _ = gym.utils.seeding.np_random(one)
+        for index in chosen:
+            self._start(index, options)
+        info = self._info([None] * self.num_envs)
+        if len(chosen) < self.num_envs:
+            present = np.isin(np.arange(self.num_envs), chosen)
+            info |= {f"_{key}": present.copy() for key in list(info) if not key.startswith("_") and f"_{key}" in info}
+        return tuple(self._observations), info
+
+    def step(self, actions: Sequence[str]) -> tuple[Observations, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Plays one text in every episode; ended ones start anew as the autoreset mode says."""
+        if len(actions) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
+        rewards = np.zeros(self.num_envs)
+        terminations = np.zeros(self.num_envs, dtype=np.bool_)
+        truncations = np.zeros(self.num_envs, dtype=np.bool_)
+        turns: list[Turn | None] = [None] * self.num_envs
+        ended = []
+        for index, (episode, action) in enumerate(zip(self._episodes, actions, strict=True)):
+            if episode.over and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+                self._start(index, {})
+                continue
+            turn = episode.step(action, self._generators[index])
+            turns[index] = turn
+            self._observations[index] = self.task.observe(episode.state)
+            rewards[index] = turn.reward
+            if turn.terminated or turn.truncated:
+                terminations[index], truncations[index] = turn.terminated, turn.truncated
+                ended.append(index)
+        if ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            info = self._restart(ended, turns)
+        else:
+            info = self._info(turns)
+        return tuple(self._observations), rewards, terminations, truncations, info
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Returns one picture an episode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.task.render_text(episode.state) for episode in self._episodes)
+
+    def _restart(self, ended: list[int], turns: list[Turn | None]) -> dict[str, Any]:
+        """Starts the ended episodes in the step that ended them and reports how they ended."""
+        final = self._info(turns)
+        final_observations = np.full(self.num_envs, None, dtype=object)
+        for index in ended:
+            final_observations[index] = self._observations[index]
+            self._start(index, {})
+            turns[index] = None
+        present = np.isin(np.arange(self.num_envs), ended)
+        final |= {f"_{key}": final[f"_{key}"] & present for key in list(final) if f"_{key}" in final}
+        return self._info(turns) | {
+            "final_obs": final_observations,
+            "_final_obs": present,
+            "final_info": final,
+            "_final_info": present.copy(),
+        }
+
+    def _start(self, index: int, options: dict[str, Any]) -> None:
+        episode = self._episodes[index]
+        episode.start(choose_problem(self.task, self.problems, options, self._generators[index]))
+        self._observations[index] = self.task.observe(episode.state)
+
+    def _info(self, turns: list[Turn | None]) -> dict[str, Any]:
+        """Returns the keys of the single environment as arrays, each with its mask `_key`."""
+        episodes, count = self._episodes, self.num_envs
+        admissible = np.empty(count, dtype=object)
+        ids, causes, parsed = (np.full(count, None, dtype=object) for _ in range(3))
+        success, invalid, ended = (np.zeros(count, dtype=np.bool_) for _ in range(3))
+        log_rewards, log_probs = np.zeros(count), np.zeros(count)
+        lengths = [0] * count
+        for index, (episode, turn) in enumerate(zip(episodes, turns, strict=True)):
+            actions = episode.actions
+            admissible[index] = list(actions)
+            lengths[index] = len(actions)
+            ids[index] = episode.problem.id
+            if turn is not None:
+                if turn.action is None:
+                    invalid[index] = True
+                parsed[index] = turn.action
+                if turn.cause is not None:
+                    causes[index] = turn.cause
+                if turn.transition_log_prob:
+                    log_probs[index] = turn.transition_log_prob
+            if not actions:
+                ended[index] = True
+                success[index] = episode.success
+                log_rewards[index] = self.task.log_reward(episode.state)
+        info: dict[str, Any] = {
+            "admissible_actions": admissible,
+            "action_mask": self._masks[lengths],
+            "problem_id": ids,
+            "success": success,
+            "terminal_cause": causes,
+            "parsed_action": parsed,
+            "invalid_action": invalid,
+            "transition_log_prob": log_probs,
+        }
+        info |= {f"_{key}": np.ones(count, dtype=np.bool_) for key in list(info)}
+        if ended.any():
+            info |= {"log_reward": log_rewards, "_log_reward": ended}
+        return info
+
+    def _seeds(self, seed: Seeds) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + index for index in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, got {len(seed)}")
+        return list(seed)
+
+    def _reset_indices(self, mask: Any) -> list[int]:
+        if mask is None:
+            return list(range(self.num_envs))
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            raise ValueError(f"options['reset_mask'] must be a bool array of shape ({self.num_envs},)")
+        if not mask.any():
+            raise ValueError("options['reset_mask'] must have at least one True value")
+        return [int(index) for index in np.flatnonzero(mask)]
