@@ -13,7 +13,6 @@ from gfn_envs.task import Problem, Task
 from gfn_envs.tasks import TASKS
 from gfn_envs.vector import TextVectorEnv
 
-
 __all__ = [
     "GeneratedProblems",
     "IllegalActionError",

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -161,7 +161,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         render_mode: "ansi" or None.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 2}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}
 
     def __init__(
         self,
@@ -291,7 +291,8 @@ def _find_problem(problems: ProblemSource[ProblemT], problem_id: str) -> Problem
         near = get_close_matches(problem_id, by_id, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"there is no problem {problem_id!r} among the {len(by_id)} of this environment{hint}")
-    return by_id[problem_id]
+    found: ProblemT = by_id[problem_id]
+    return found
 
 
 def build(

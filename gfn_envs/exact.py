@@ -152,7 +152,7 @@ class StateGraph(Generic[ProblemT, StateT]):
         if self.task.deterministic:
             scaled = beta * self.log_rewards
             scaled[np.isneginf(self.log_rewards)] = -np.inf
-            return np.exp(scaled - self.log_flows(scaled)[0])
+            return np.asarray(np.exp(scaled - self.log_flows(scaled)[0]))
         return self.reached(self.flow_policy(self.log_flows(beta * self.log_rewards)))
 
     # -- any policy ------------------------------------------------------------------------------

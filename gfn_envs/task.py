@@ -45,7 +45,7 @@ class Problem(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values, for one line of a JSON Lines file."""
-        return asdict(self)  # type: ignore[call-overload]  # every subclass is a dataclass
+        return dict(asdict(self))  # type: ignore[call-overload]  # every subclass is a dataclass
 
 
 ProblemT = TypeVar("ProblemT", bound=Problem)
@@ -93,7 +93,7 @@ class Task(ABC, Generic[ProblemT, StateT]):
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}; {self.name} problems have {known}")
         try:
-            problem = self.problem_type(**data)
+            problem: ProblemT = self.problem_type(**data)
         except TypeError as error:
             raise ValueError(f"{self.name} problems have the fields {known}: {error}") from None
         self.check_problem(problem)

@@ -201,7 +201,7 @@ def _combinations(a: Number, b: Number) -> Iterator[tuple[str, bool, Number]]:
 @lru_cache(maxsize=1 << 14)
 def _partitions(numbers: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """Returns the distinct ways to cut a sorted multiset in two parts, the smaller part first."""
-    found = {}
+    found: dict[tuple[tuple[int, ...], tuple[int, ...]], None] = {}
     indices = range(len(numbers))
     for size in range(1, len(numbers) // 2 + 1):
         for chosen in combinations(indices, size):

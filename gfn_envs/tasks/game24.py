@@ -68,7 +68,7 @@ import numpy as np
 
 from gfn_envs.problems import GeneratedProblems, ProblemSet, ProblemSource
 from gfn_envs.task import Problem, Task
-from gfn_envs.tasks.arithmetic import Expression, Number, apply, canonical, formula, parse_formula, solve, solvable
+from gfn_envs.tasks.arithmetic import Expression, Number, apply, canonical, formula, parse_formula, solvable, solve
 
 _LISTED_FAMILY_LIMIT = 2_000
 _CACHED_POSITIONS = 1 << 16
