@@ -59,33 +59,42 @@ class Snapshot(NamedTuple, Generic[StateT]):
 
 
 class Turn(NamedTuple):
-    """What one step of an episode gave."""
+    """What one step of an episode gave; the defaults say that nothing was played."""
 
-    reward: float
-    terminated: bool
-    truncated: bool
-    cause: str | None
-    action: str | None
-    transition_log_prob: float
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
+    cause: str | None = None
+    action: str | None = None
+    invalid: bool = False
+    transition_log_prob: float = 0.0
+
+
+NOT_PLAYED = Turn()
 
 
 class Episode(Generic[ProblemT, StateT]):
     """One running episode of a task: the state and what the shell needs beside it."""
 
-    __slots__ = ("actions", "elapsed", "options", "over", "problem", "state", "task")
+    __slots__ = ("_step_limit", "actions", "elapsed", "options", "over", "problem_id", "state", "success", "task")
 
     def __init__(self, task: Task[ProblemT, StateT], options: EnvOptions) -> None:
         self.task = task
         self.options = options
         self.over = True
+        self._step_limit = _ATTEMPTS_PER_STEP * task.horizon
 
     def start(self, problem: ProblemT) -> None:
         """Begins at the start state of a problem."""
-        self.problem = problem
-        self.state = self.task.reset(problem)
-        self.actions = self.task.actions(self.state)
+        self.problem_id = problem.id
+        self._enter(self.task.reset(problem))
         self.elapsed = 0
         self.over = not self.actions
+
+    def _enter(self, state: StateT) -> None:
+        self.state = state
+        self.actions = self.task.actions(state)
+        self.success = not self.actions and self.task.success(state)
 
     def step(self, text: str, rng: np.random.Generator) -> Turn:
         """Plays what the agent wrote; chance draws from `rng`."""
@@ -99,10 +108,10 @@ class Episode(Generic[ProblemT, StateT]):
 
     def _illegal(self) -> Turn:
         terminated = self.options.on_invalid == "terminate"
-        truncated = not terminated and self.elapsed >= _ATTEMPTS_PER_STEP * self.task.horizon
+        truncated = not terminated and self.elapsed >= self._step_limit
         cause = "invalid_action" if terminated else "step_limit" if truncated else None
         reward = 0.0 if self.options.on_invalid == "noop" else self.options.invalid_reward
-        return Turn(reward, terminated, truncated, cause, None, 0.0)
+        return Turn(reward, terminated, truncated, cause, invalid=True)
 
     def _play(self, action: str, rng: np.random.Generator) -> Turn:
         task, before, log_prob = self.task, self.state, 0.0
@@ -110,21 +119,13 @@ class Episode(Generic[ProblemT, StateT]):
             after = task.step(before, action)
         else:
             after, log_prob = _draw(task.outcomes(before, action), rng)
-        self.state = after
-        self.actions = task.actions(after)
-        terminated = not self.actions
-        truncated = not terminated and self.elapsed >= _ATTEMPTS_PER_STEP * task.horizon
-        cause = None
+        self._enter(after)
+        terminated, truncated, cause = not self.actions, False, None
         if terminated:
-            cause = "solved" if task.success(after) else "failed"
-        elif truncated:
-            cause = "step_limit"
-        return Turn(task.step_reward(before, action, after), terminated, truncated, cause, action, log_prob)
-
-    @property
-    def success(self) -> bool:
-        """Says whether the episode ended solved."""
-        return not self.actions and self.task.success(self.state)
+            cause = "solved" if self.success else "failed"
+        elif self.elapsed >= self._step_limit:
+            truncated, cause = True, "step_limit"
+        return Turn(task.step_reward(before, action, after), terminated, truncated, cause, action, False, log_prob)
 
     def snapshot(self) -> Snapshot[StateT]:
         """Returns an immutable copy of the episode."""
@@ -132,9 +133,9 @@ class Episode(Generic[ProblemT, StateT]):
 
     def restore(self, snapshot: Snapshot[StateT]) -> None:
         """Continues from a snapshot of the same task."""
-        self.state, self.elapsed, self.over = snapshot
-        self.problem = self.state.problem  # type: ignore[attr-defined]  # every state has its problem
-        self.actions = self.task.actions(self.state)
+        state, self.elapsed, self.over = snapshot
+        self.problem_id = state.problem.id  # type: ignore[attr-defined]  # every state has its problem
+        self._enter(state)
 
 
 def _draw(outcomes: tuple[tuple[float, StateT], ...], rng: np.random.Generator) -> tuple[StateT, float]:
@@ -188,7 +189,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         """
         super().reset(seed=seed)
         self._episode.start(choose_problem(self.task, self.problems, options or {}, self.np_random))
-        return self._observation(), self._info(None)
+        return self._observation(), self._info(NOT_PLAYED)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Plays a text; see `gfn_envs.actions` for how a legal action is read out of it."""
@@ -209,7 +210,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
     def set_state(self, snapshot: Snapshot[StateT]) -> tuple[str, dict[str, Any]]:
         """Continues from a snapshot; returns observation and info as `reset` does."""
         self._episode.restore(snapshot)
-        return self._observation(), self._info(None)
+        return self._observation(), self._info(NOT_PLAYED)
 
     def clone(self) -> TextEnv[ProblemT, StateT]:
         """Returns an independent environment in the same state, its chance included."""
@@ -223,26 +224,19 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
     def _observation(self) -> str:
         return self.task.observe(self._episode.state)
 
-    def _info(self, turn: Turn | None) -> dict[str, Any]:
+    def _info(self, turn: Turn) -> dict[str, Any]:
         episode = self._episode
-        actions = episode.actions
         info: dict[str, Any] = {
-            "admissible_actions": list(actions),
-            "action_mask": self._masks[len(actions)].copy(),
-            "problem_id": episode.problem.id,
-            "success": False,
-            "terminal_cause": None,
-            "parsed_action": None,
-            "invalid_action": False,
-            "transition_log_prob": 0.0,
+            "admissible_actions": list(episode.actions),
+            "action_mask": self._masks[len(episode.actions)].copy(),
+            "problem_id": episode.problem_id,
+            "success": episode.success,
+            "terminal_cause": turn.cause,
+            "parsed_action": turn.action,
+            "invalid_action": turn.invalid,
+            "transition_log_prob": turn.transition_log_prob,
         }
-        if turn is not None:
-            info["parsed_action"] = turn.action
-            info["invalid_action"] = turn.action is None
-            info["transition_log_prob"] = turn.transition_log_prob
-            info["terminal_cause"] = turn.cause
-        if not actions:
-            info["success"] = episode.success
+        if not episode.actions:
             info["log_reward"] = self.task.log_reward(episode.state)
         return info
 
@@ -267,6 +261,8 @@ def choose_problem(
     Raises:
         ValueError: an unknown option, a problem that does not fit, or an id that is not in the set.
     """
+    if not options:
+        return problems.sample(rng)
     unknown = set(options) - {"problem", "problem_id"}
     if unknown:
         raise ValueError(f"reset has no option {unknown.pop()!r}; options are 'problem' and 'problem_id'")

@@ -9,6 +9,7 @@ problem into training.
 from __future__ import annotations
 
 import json
+import math
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ class ProblemSet(Generic[ProblemT]):
         if not self.problems:
             raise ValueError("a problem set needs at least one problem, got none")
         weights = self.weights or (1.0,) * len(self.problems)
-        if len(weights) != len(self.problems) or min(weights) <= 0:
+        if len(weights) != len(self.problems) or not all(0 < weight < math.inf for weight in weights):
             raise ValueError("a problem set needs one positive weight a problem")
         total = sum(weights)
         object.__setattr__(self, "weights", tuple(w / total for w in weights))
@@ -190,6 +191,8 @@ def _read_json_lines(task: Task[ProblemT, Any], file: Path) -> list[tuple[Proble
             if not isinstance(data, dict):
                 raise ValueError("not a JSON object")
             weight = float(data.pop("weight", 1.0))
+            if not 0 < weight < math.inf:
+                raise ValueError(f"the weight must be a positive number, got {weight}")
             weighted.append((task.problem_from_json(data), weight))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"'{file}' line {number}: {error}") from None

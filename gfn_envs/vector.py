@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from gfn_envs.env import Episode, Turn, action_masks, build, choose_problem, text_spaces
+from gfn_envs.env import NOT_PLAYED, Episode, Turn, action_masks, build, choose_problem, text_spaces
 
 Observations = tuple[str, ...]
 Seeds = int | Sequence[int | None] | None
@@ -76,7 +76,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
                 self._generators[index], _ = gym.utils.seeding.np_random(one)
         for index in chosen:
             self._start(index, options)
-        info = self._info([None] * self.num_envs)
+        info = self._info([NOT_PLAYED] * self.num_envs)
         if len(chosen) < self.num_envs:
             present = np.isin(np.arange(self.num_envs), chosen)
             info |= {f"_{key}": present.copy() for key in list(info) if not key.startswith("_") and f"_{key}" in info}
@@ -86,23 +86,10 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         """Plays one text in every episode; ended ones start anew as the autoreset mode says."""
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
-        rewards = np.zeros(self.num_envs)
-        terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        turns: list[Turn | None] = [None] * self.num_envs
-        ended = []
-        for index, (episode, action) in enumerate(zip(self._episodes, actions, strict=True)):
-            if episode.over and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-                self._start(index, {})
-                continue
-            turn = episode.step(action, self._generators[index])
-            turns[index] = turn
-            self._observations[index] = self.task.observe(episode.state)
-            rewards[index] = turn.reward
-            if turn.terminated or turn.truncated:
-                terminations[index], truncations[index] = turn.terminated, turn.truncated
-                ended.append(index)
-        if ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+        turns = [self._advance(index, action) for index, action in enumerate(actions)]
+        rewards, terminations, truncations = map(np.array, list(zip(*turns, strict=True))[:3])
+        ended = terminations | truncations
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             info = self._restart(ended, turns)
         else:
             info = self._info(turns)
@@ -114,21 +101,30 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
             return None
         return tuple(self.task.render_text(episode.state) for episode in self._episodes)
 
-    def _restart(self, ended: list[int], turns: list[Turn | None]) -> dict[str, Any]:
+    def _advance(self, index: int, action: str) -> Turn:
+        """Plays in one episode, or starts it anew if it ended in the step before."""
+        episode = self._episodes[index]
+        if episode.over and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._start(index, {})
+            return NOT_PLAYED
+        turn = episode.step(action, self._generators[index])
+        self._observations[index] = self.task.observe(episode.state)
+        return turn
+
+    def _restart(self, ended: np.ndarray, turns: list[Turn]) -> dict[str, Any]:
         """Starts the ended episodes in the step that ended them and reports how they ended."""
         final = self._info(turns)
+        final |= {f"_{key}": final[f"_{key}"] & ended for key in list(final) if f"_{key}" in final}
         final_observations = np.full(self.num_envs, None, dtype=object)
-        for index in ended:
+        for index in map(int, np.flatnonzero(ended)):
             final_observations[index] = self._observations[index]
             self._start(index, {})
-            turns[index] = None
-        present = np.isin(np.arange(self.num_envs), ended)
-        final |= {f"_{key}": final[f"_{key}"] & present for key in list(final) if f"_{key}" in final}
+            turns[index] = NOT_PLAYED
         return self._info(turns) | {
             "final_obs": final_observations,
-            "_final_obs": present,
+            "_final_obs": ended,
             "final_info": final,
-            "_final_info": present.copy(),
+            "_final_info": ended.copy(),
         }
 
     def _start(self, index: int, options: dict[str, Any]) -> None:
@@ -136,44 +132,27 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         episode.start(choose_problem(self.task, self.problems, options, self._generators[index]))
         self._observations[index] = self.task.observe(episode.state)
 
-    def _info(self, turns: list[Turn | None]) -> dict[str, Any]:
+    def _info(self, turns: list[Turn]) -> dict[str, Any]:
         """Returns the keys of the single environment as arrays, each with its mask `_key`."""
         episodes, count = self._episodes, self.num_envs
-        admissible = np.empty(count, dtype=object)
-        ids, causes, parsed = (np.full(count, None, dtype=object) for _ in range(3))
-        success, invalid, ended = (np.zeros(count, dtype=np.bool_) for _ in range(3))
-        log_rewards, log_probs = np.zeros(count), np.zeros(count)
-        lengths = [0] * count
-        for index, (episode, turn) in enumerate(zip(episodes, turns, strict=True)):
-            actions = episode.actions
-            admissible[index] = list(actions)
-            lengths[index] = len(actions)
-            ids[index] = episode.problem.id
-            if turn is not None:
-                if turn.action is None:
-                    invalid[index] = True
-                parsed[index] = turn.action
-                if turn.cause is not None:
-                    causes[index] = turn.cause
-                if turn.transition_log_prob:
-                    log_probs[index] = turn.transition_log_prob
-            if not actions:
-                ended[index] = True
-                success[index] = episode.success
-                log_rewards[index] = self.task.log_reward(episode.state)
+        _, _, _, causes, actions, invalid, log_probs = zip(*turns, strict=True)
+        lengths = np.array([len(episode.actions) for episode in episodes])
         info: dict[str, Any] = {
-            "admissible_actions": admissible,
+            "admissible_actions": np.fromiter([list(episode.actions) for episode in episodes], object, count),
             "action_mask": self._masks[lengths],
-            "problem_id": ids,
-            "success": success,
-            "terminal_cause": causes,
-            "parsed_action": parsed,
-            "invalid_action": invalid,
-            "transition_log_prob": log_probs,
+            "problem_id": np.array([episode.problem_id for episode in episodes], object),
+            "success": np.array([episode.success for episode in episodes]),
+            "terminal_cause": np.array(causes, object),
+            "parsed_action": np.array(actions, object),
+            "invalid_action": np.array(invalid),
+            "transition_log_prob": np.array(log_probs),
         }
-        info |= {f"_{key}": np.ones(count, dtype=np.bool_) for key in list(info)}
+        present = np.ones((len(info), count), dtype=np.bool_)
+        info |= {f"_{key}": row for key, row in zip(list(info), present, strict=True)}
+        ended = lengths == 0
         if ended.any():
-            info |= {"log_reward": log_rewards, "_log_reward": ended}
+            log_rewards = [0.0 if episode.actions else self.task.log_reward(episode.state) for episode in episodes]
+            info |= {"log_reward": np.array(log_rewards), "_log_reward": ended}
         return info
 
     def _seeds(self, seed: Seeds) -> list[int | None]:

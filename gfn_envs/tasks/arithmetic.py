@@ -19,7 +19,7 @@ Number: TypeAlias = int | Fraction
 Expression: TypeAlias = "int | tuple[str, Expression, Expression]"
 
 MAX_FORMULA_LENGTH = 400
-_TOKEN = re.compile(r"\s*(\d{1,9}|[-+*/()])")
+_TOKEN = re.compile(r"\s*([0-9]{1,9}|[-+*/()])")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 
@@ -60,6 +60,7 @@ def _operand(expression: Expression) -> str:
 
 
 # -- canonical forms -------------------------------------------------------------------------------
+@lru_cache(maxsize=1 << 16)
 def canonical(expression: Expression) -> str:
     """Returns the canonical name of a formula, such as '8 / (3 - 8 / 3)'."""
     return form_text(form_of(expression))

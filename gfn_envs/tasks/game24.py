@@ -8,14 +8,14 @@ Description
 Observation
     `Make 24 with + - * /.` and, on a second line, `Numbers: 4 6 6 8`, the numbers left in ascending
     order. Where two of them are equal but made differently, a made one is shown by its formula:
-    `Numbers: 2 6 (2 * 3)`.
+    `Numbers: 2 (3 * 2) 6`.
 
 Actions
     `6 * 4 = 24 (left: 2 24)`, as in Tree of Thoughts (arXiv 2305.10601). Sums and products are
     listed once, larger number first; differences and quotients in both orders; nothing is divided
     by zero. The other order of a sum or product, and an action without its `(left: ..)`, are
     accepted as aliases. Of two equal numbers that were made differently, a made one is named by
-    its formula, so that every formula can be built: `(2 * 3) - 2 = 4 (left: 4 6)`.
+    its formula, so that every formula can be built: `(3 * 2) - 2 = 4 (left: 4 6)`.
 
 Reward
     1 if the last number is the target, otherwise 0. R = 1 or 1e-4.
@@ -62,7 +62,7 @@ from functools import cached_property, lru_cache
 from itertools import combinations, combinations_with_replacement
 from math import comb
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
@@ -71,7 +71,8 @@ from gfn_envs.task import Problem, Task
 from gfn_envs.tasks.arithmetic import Expression, Number, apply, canonical, formula, parse_formula, solvable, solve
 
 _LISTED_FAMILY_LIMIT = 2_000
-_CACHED_POSITIONS = 1 << 16
+_CACHED_POSITIONS = 1 << 17
+"""Enough for every position of the family of four numbers from 1 to 13."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +90,45 @@ class Game24Problem(Problem):
 
 
 class Move(NamedTuple):
-    """Combining the numbers at `first` and `second` puts `value` at `place` among those left."""
+    """Combining the numbers at `first` and `second`, and the numbers that are left after it.
 
+    `order` says where each number left comes from: its index among the numbers before the move, to
+    which the new number is appended.
+    """
+
+    operator: str
     first: int
     second: int
-    operator: str
     value: Number
-    place: int
+    left: str
+    order: tuple[int, ...]
     leaves_equals: bool
 
 
-class Position(NamedTuple):
-    """Numbers left, ascending; how each is written; the legal moves by their texts."""
-
-    values: tuple[Number, ...]
-    written: str
-    actions: tuple[str, ...]
-    moves: dict[str, Move]
-    words: tuple[str, ...]
-
-
 @dataclass(frozen=True, slots=True)
-class Game24State:
-    """The steps taken, and what follows from them: the position and the formula of each number."""
+class Position:
+    """The numbers left, ascending, and the legal moves by their texts.
+
+    How the numbers are written decides all the rest, so positions are compared by it alone.
+    """
+
+    written: str
+    words: tuple[str, ...] = field(compare=False, repr=False)
+    values: tuple[Number, ...] = field(compare=False, repr=False)
+    actions: tuple[str, ...] = field(compare=False, repr=False)
+    moves: dict[str, Move] = field(compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles what the position is made from; its moves are listed again, or found listed."""
+        return _position, (" ".join(map(str, self.values)), self.words)
+
+
+class Game24State(NamedTuple):
+    """The steps taken, and the position that they led to."""
 
     problem: Game24Problem
     steps: tuple[str, ...]
-    position: Position = field(compare=False, repr=False)
-    formulas: tuple[Expression, ...] = field(compare=False)
+    position: Position
 
 
 @dataclass(frozen=True)
@@ -240,8 +252,8 @@ class Game24(Task[Game24Problem, Game24State]):
 
     # -- rules -----------------------------------------------------------------------------------
     def reset(self, problem: Game24Problem) -> Game24State:
-        """Returns the state in which every number is its own formula."""
-        return Game24State(problem, (), _position(problem.numbers, None), problem.numbers)
+        """Returns the state before the first step."""
+        return Game24State(problem, (), _start(problem.numbers))
 
     def actions(self, state: Game24State) -> tuple[str, ...]:
         """Returns the moves, pair by pair."""
@@ -249,16 +261,13 @@ class Game24(Task[Game24Problem, Game24State]):
 
     def step(self, state: Game24State, action: str) -> Game24State:
         """Replaces two numbers by their combination."""
-        position = state.position
-        first, second, operator, value, place, leaves_equals = position.moves[action]
-        values, formulas = list(position.values), list(state.formulas)
-        made = (operator, formulas[first], formulas[second])
-        for index in (first, second) if first > second else (second, first):
-            del values[index], formulas[index]
-        values.insert(place, value)
-        formulas.insert(place, made)
-        labels = _labels(values, formulas) if leaves_equals else None
-        return Game24State(state.problem, (*state.steps, action), _position(tuple(values), labels), tuple(formulas))
+        move = state.position.moves[action]
+        steps = (*state.steps, action)
+        if move.leaves_equals:
+            position = _position_of_equals(move.left, state.problem.numbers, steps)
+        else:
+            position = _position(move.left)
+        return Game24State(state.problem, steps, position)
 
     def aliases(self, state: Game24State) -> dict[str, str]:
         """Sums and products in the other order; actions without the numbers left."""
@@ -282,7 +291,7 @@ class Game24(Task[Game24Problem, Game24State]):
 
     def solution(self, state: Game24State) -> str:
         """Returns the canonical formula of the number left."""
-        return canonical(state.formulas[0])
+        return canonical(_formulas(state.problem.numbers, state.steps)[0])
 
     def solve(self, problem: Game24Problem) -> tuple[str, ...]:
         """Returns all canonical formulas that reach the target, sorted."""
@@ -328,38 +337,63 @@ def _listed_family(task: Game24) -> ProblemSet[Game24Problem]:
     return ProblemSet(tuple(Game24Problem(numbers, task.target) for numbers in kept))
 
 
-def _labels(values: list[Number], formulas: list[Expression]) -> tuple[str, ...] | None:
-    """Returns how each number is written: equal numbers that were made differently by formula."""
-    labels, written_as_values = [str(value) for value in values], True
-    for index, (value, made) in enumerate(zip(values, formulas, strict=True)):
-        rivals = [other for other, equal in zip(formulas, values, strict=True) if equal == value]
-        if isinstance(made, tuple) and any(canonical(other) != canonical(made) for other in rivals):
-            labels[index] = f"({formula(made)})"
-            written_as_values = False
-    return None if written_as_values else tuple(labels)
+# -- positions -------------------------------------------------------------------------------------
+@lru_cache(maxsize=_CACHED_POSITIONS)
+def _start(numbers: tuple[int, ...]) -> Position:
+    return _position(" ".join(map(str, numbers)))
 
 
-def _position(values: tuple[Number, ...], labels: tuple[str, ...] | None) -> Position:
-    if len(values) == 1:
-        return Position(values, str(values[0]), (), {}, ())
-    return _open_position(values, labels)
+def _formulas(numbers: tuple[int, ...], steps: tuple[str, ...]) -> tuple[Expression, ...]:
+    """Returns the formula of each number that is left of the given numbers after some steps."""
+    position, formulas = _start(numbers), cast("tuple[Expression, ...]", numbers)
+    for count, step in enumerate(steps, start=1):
+        move = position.moves[step]
+        made = (move.operator, formulas[move.first], formulas[move.second])
+        with_made = (*formulas, made)
+        formulas = tuple([with_made[index] for index in move.order])
+        if count < len(steps):
+            equals = move.leaves_equals
+            position = _position_of_equals(move.left, numbers, steps[:count]) if equals else _position(move.left)
+    return formulas
 
 
 @lru_cache(maxsize=_CACHED_POSITIONS)
-def _open_position(values: tuple[Number, ...], labels: tuple[str, ...] | None) -> Position:
-    """Lists the legal moves; moves with equal texts are the same move of equal numbers."""
-    words = labels or tuple(map(str, values))
+def _position_of_equals(left: str, numbers: tuple[int, ...], steps: tuple[str, ...]) -> Position:
+    """Returns a position in which equal numbers that were made differently are told apart.
+
+    Of such numbers, a made one is written by its formula.
+    """
+    formulas, words = _formulas(numbers, steps), left.split()
+    written = list(words)
+    for index, (word, made) in enumerate(zip(words, formulas, strict=True)):
+        rivals = [rival for rival, equal in zip(formulas, words, strict=True) if equal == word]
+        if isinstance(made, tuple) and any(canonical(rival) != canonical(made) for rival in rivals):
+            written[index] = f"({formula(made)})"
+    return _position(left, tuple(written))
+
+
+@lru_cache(maxsize=_CACHED_POSITIONS)
+def _position(numbers: str, written: tuple[str, ...] = ()) -> Position:
+    """Lists the legal moves; moves with equal texts are the same move of equal numbers.
+
+    Args:
+        numbers: the numbers left, as text, because a `Fraction` is slow to look up.
+        written: how they are written, if not simply so.
+    """
+    values = tuple([Fraction(word) if "/" in word else int(word) for word in numbers.split()])
+    words = written or tuple(numbers.split())
     moves: dict[str, Move] = {}
     for small, large in combinations(range(len(values)), 2):
-        rest = values[:small] + values[small + 1 : large] + values[large + 1 :]
+        rest = [index for index in range(len(values)) if index not in (small, large)]
         for operator, first, second in _operations(values, small, large):
             value = apply(operator, values[first], values[second])
-            place = bisect_left(rest, value)
-            left = (*rest[:place], value, *rest[place:])
-            numbers = " ".join(map(str, left))
-            text = f"{words[first]} {operator} {words[second]} = {value} (left: {numbers})"
-            moves.setdefault(text, Move(first, second, operator, value, place, len(set(left)) < len(left)))
-    return Position(values, " ".join(words), tuple(moves), moves, words)
+            place = bisect_left(rest, value, key=values.__getitem__)
+            order = (*rest[:place], len(values), *rest[place:])
+            left = [str(value if index == len(values) else values[index]) for index in order]
+            text = f"{words[first]} {operator} {words[second]} = {value} (left: {' '.join(left)})"
+            move = Move(operator, first, second, value, " ".join(left), order, len(set(left)) < len(left))
+            moves.setdefault(text, move)
+    return Position(" ".join(words), words, values, tuple(moves), moves)
 
 
 def _operations(values: tuple[Number, ...], small: int, large: int) -> list[tuple[str, int, int]]:

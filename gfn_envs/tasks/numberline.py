@@ -50,7 +50,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -78,8 +78,7 @@ class NumberLineProblem(Problem):
         return f"numberline/{self.start}-to-{self.goal}-in-{self.low}-to-{self.high}"
 
 
-@dataclass(frozen=True, slots=True)
-class NumberLineState:
+class NumberLineState(NamedTuple):
     """Where the walker is, and how many steps it has made."""
 
     problem: NumberLineProblem

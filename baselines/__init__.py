@@ -1,0 +1,1 @@
+"""Baselines to hold an agent against, and the head-to-head comparison with its report."""

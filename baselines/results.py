@@ -1,0 +1,380 @@
+"""The results of a benchmark run as plain data, on disk as JSON.
+
+Whatever runs agents fills a `BenchmarkResults`; tables, plots and the report are functions of it
+and need neither environment nor model. The rows of agents named 'chance' and 'ceiling' are the
+yardsticks: what uniformly random legal play reaches, and what the exact target policy reaches.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfn_envs.exact import EnumerationLimit, StateGraph
+from gfn_envs.metrics import Estimate
+
+CHANCE = "chance"
+CEILING = "ceiling"
+NO_SOLUTION = "no solution"
+OTHER_MOVES = "other moves"
+
+ActionProbabilities = Sequence[np.ndarray]
+"""Probabilities of the legal actions, one array for every state of a graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a score is shown.
+
+    Attributes:
+        name: as in `gfn_envs.metrics`.
+        label: for headings, with {k} and {samples}.
+        meaning: one sentence for the reader.
+        percent: shown in percent, or else as a number with three decimals.
+    """
+
+    name: str
+    label: str
+    meaning: str
+    percent: bool = True
+
+    def text(self, value: float) -> str:
+        """Returns a value as the reader sees it."""
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.3f}"
+
+    def interval(self, estimate: Estimate) -> str:
+        """Returns the interval in brackets, '' where there is none."""
+        if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
+            return ""
+        return f"({self.text(estimate.low)} to {self.text(estimate.high)})".replace(" % to", " to")
+
+
+SCORES = (
+    Score("success_at_1", "success@1", "Probability that one attempt solves the problem."),
+    Score("pass_at_k", "pass@{k}", "Probability that at least one of {k} attempts solves it."),
+    Score("coverage", "coverage", "Distinct solutions found in {samples} attempts, of all that exist."),
+    Score(
+        "total_variation",
+        "distance to target",
+        "Total variation between what the agent samples and the exact target distribution: 0 is perfect, 1 is worst.",
+        percent=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """How one agent did, and what that cost.
+
+    Attributes:
+        scores: by the names of `gfn_envs.metrics`: success_at_1, pass_at_k, coverage, ...
+        costs: by name with unit: environment_steps, cpu_seconds, ...
+    """
+
+    name: str
+    description: str
+    scores: dict[str, Estimate]
+    costs: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        scores = {name: estimate.to_json() for name, estimate in self.scores.items()}
+        return {"name": self.name, "description": self.description, "scores": scores, "costs": self.costs}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AgentResult:
+        """Returns the result that `to_json` wrote."""
+        scores = {
+            name: Estimate(_number(value["value"]), *map(_number, value["interval"]))
+            for name, value in data["scores"].items()
+        }
+        costs = {name: _number(value) for name, value in data["costs"].items()}
+        return cls(data["name"], data["description"], scores, costs)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A learning curve of one agent."""
+
+    agent: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    x_label: str
+    y_label: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Curve:
+        """Returns the curve that `to_json` wrote."""
+        return cls(data["agent"], _numbers(data["x"]), _numbers(data["y"]), data["x_label"], data["y_label"])
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionExhibit:
+    """The exact probability of every solution of one problem.
+
+    Attributes:
+        names: the solutions, and 'no solution' as the last entry.
+        target: probability of each name under the exact sampler.
+        learned: probability of each name for each agent.
+    """
+
+    problem_id: str
+    names: tuple[str, ...]
+    target: tuple[float, ...]
+    learned: dict[str, tuple[float, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DistributionExhibit:
+        """Returns the exhibit that `to_json` wrote."""
+        learned = {agent: _numbers(values) for agent, values in data["learned"].items()}
+        return cls(data["problem_id"], tuple(data["names"]), _numbers(data["target"]), learned)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """One branch of a solution tree; the children's probabilities sum to their parent's.
+
+    Attributes:
+        label: the action that leads here.
+        probability: how often the agent comes here from the start.
+        target: how often the exact sampler comes here from the start.
+        success: True at a solution, False where no solution can be reached any more, otherwise None.
+        solution: name of the solution, '' elsewhere.
+    """
+
+    label: str
+    probability: float
+    target: float
+    success: bool | None
+    children: tuple[TreeNode, ...] = ()
+    solution: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TreeNode:
+        """Returns the node that `to_json` wrote."""
+        return cls(**{**data, "children": tuple(map(cls.from_json, data["children"]))})
+
+
+@dataclass(frozen=True, slots=True)
+class TreeExhibit:
+    """The solution tree of one problem as one agent walks it."""
+
+    problem_id: str
+    root: TreeNode
+    agent: str = "learned"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TreeExhibit:
+        """Returns the exhibit that `to_json` wrote."""
+        return cls(data["problem_id"], TreeNode.from_json(data["root"]), data["agent"])
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResults:
+    """Everything that a report shows.
+
+    Attributes:
+        settings: what reproduces the run, by name.
+        k: of pass@k.
+        samples: number of samples for each problem, to which coverage refers.
+        versions: of the packages that were used.
+        notes: sentences for the reader.
+    """
+
+    title: str
+    environment: str
+    settings: dict[str, Any]
+    k: int
+    samples: int
+    agents: tuple[AgentResult, ...]
+    curves: tuple[Curve, ...] = ()
+    distributions: tuple[DistributionExhibit, ...] = ()
+    trees: tuple[TreeExhibit, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[AgentResult, ...]:
+        """The agents as tables list them: chance first, ceiling last."""
+        place = {CHANCE: 0, CEILING: 2}
+        return tuple(sorted(self.agents, key=lambda agent: place.get(agent.name, 1)))
+
+    @property
+    def contestants(self) -> tuple[AgentResult, ...]:
+        """The agents without the yardsticks."""
+        return tuple(agent for agent in self.agents if agent.name not in (CHANCE, CEILING))
+
+    def score(self, agent_name: str, score_name: str) -> Estimate | None:
+        """Returns a score, or None where the agent has none that is defined."""
+        for agent in self.agents:
+            estimate = agent.scores.get(score_name)
+            if agent.name == agent_name and estimate is not None and math.isfinite(estimate.value):
+                return estimate
+        return None
+
+    def label(self, score: Score) -> str:
+        """Returns the heading of a score."""
+        return score.label.format(k=self.k, samples=self.samples)
+
+    def meaning(self, score: Score) -> str:
+        """Returns the sentence that explains a score."""
+        return score.meaning.format(k=self.k, samples=self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        parts = ("agents", "curves", "distributions", "trees")
+        return {
+            "title": self.title,
+            "environment": self.environment,
+            "settings": self.settings,
+            "k": self.k,
+            "samples": self.samples,
+            **{part: [entry.to_json() for entry in getattr(self, part)] for part in parts},
+            "versions": self.versions,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BenchmarkResults:
+        """Returns the results that `to_json` wrote."""
+        return cls(
+            title=data["title"],
+            environment=data["environment"],
+            settings=dict(data["settings"]),
+            k=data["k"],
+            samples=data["samples"],
+            agents=tuple(map(AgentResult.from_json, data["agents"])),
+            curves=tuple(map(Curve.from_json, data["curves"])),
+            distributions=tuple(map(DistributionExhibit.from_json, data["distributions"])),
+            trees=tuple(map(TreeExhibit.from_json, data["trees"])),
+            versions=data["versions"],
+            notes=tuple(data["notes"]),
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the results as JSON, whole or not at all; what is not finite becomes null."""
+        write_whole(path, json.dumps(_only_finite(self.to_json()), indent=1, allow_nan=False, default=str) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> BenchmarkResults:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: the file holds something else.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"'{path}' is not a results file of a benchmark run ({error!r})") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that a reader never finds half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def one_line(text: str) -> str:
+    """Returns text from third parties without line breaks and without characters that no one can see."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+# -- exhibits from an enumerated problem ---------------------------------------------------------
+def distribution_exhibit(
+    graph: StateGraph[Any, Any], policies: Mapping[str, ActionProbabilities], target: ActionProbabilities
+) -> DistributionExhibit:
+    """Returns the probability of each solution under each agent's policy and under the target."""
+
+    def distribution(policy: ActionProbabilities) -> tuple[float, ...]:
+        found = tuple(graph.solution_probabilities(graph.reached(policy)).values())
+        return (*found, max(0.0, 1.0 - sum(found)))
+
+    learned = {agent: distribution(policy) for agent, policy in policies.items()}
+    return DistributionExhibit(graph.problem.id, (*graph.solutions, NO_SOLUTION), distribution(target), learned)
+
+
+def solution_tree(
+    graph: StateGraph[Any, Any], policies: ActionProbabilities, target: ActionProbabilities, limit: int = 2_000
+) -> TreeNode:
+    """Returns the branches that lead to solutions, most probable under the target first.
+
+    All other moves of a state are one node, 'other moves'. A branch is one action, or one outcome
+    of an action where there is chance.
+
+    Args:
+        graph: the enumerated problem.
+        policies: the agent's action probabilities at every state.
+        target: those of the exact sampler.
+        limit: most paths to solutions.
+
+    Raises:
+        EnumerationLimit: there are more paths to solutions.
+    """
+    paths = graph.successes.copy()
+    for index in reversed(range(len(graph.states))):
+        paths[index] += sum(paths[child] for outcomes in graph.edges[index] for _, child in outcomes)
+    if paths[0] > limit:
+        raise EnumerationLimit(
+            f"{paths[0]:.0f} paths to solutions of '{graph.problem.id}', more than limit={limit}; pass a larger limit"
+        )
+
+    def grow(index: int, label: str, probability: float, exact: float) -> TreeNode:
+        kept, others = [], np.zeros(2)
+        for action, outcomes, learned, wanted in zip(
+            graph.actions[index], graph.edges[index], policies[index], target[index], strict=True
+        ):
+            for chance, child in outcomes:
+                reached = (probability * float(learned) * chance, exact * float(wanted) * chance)
+                if paths[child]:
+                    branch = action if len(outcomes) == 1 else f"{action} (chance {chance:.2g})"
+                    kept.append(grow(child, branch, *reached))
+                else:
+                    others += reached
+        kept.sort(key=lambda node: -node.target)
+        if kept and len(kept) < sum(map(len, graph.edges[index])):
+            kept.append(TreeNode(OTHER_MOVES, float(others[0]), float(others[1]), False))
+        success = None if kept else bool(graph.successes[index])
+        return TreeNode(label, probability, exact, success, tuple(kept), graph.solution_names.get(index, ""))
+
+    return grow(0, graph.problem.id, 1.0, 1.0)
+
+
+def _only_finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(key): _only_finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_only_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(map(_number, values))

@@ -1,0 +1,247 @@
+"""The policy on a causal language model.
+
+P_F(action | state) is the softmax over the legal actions of the summed token log-probabilities of
+the action's text after the prompt, terminator included, so that no action is a prefix of another.
+Prompt and action are tokenised separately and joined as ids. All sequences of a batch are evaluated
+as prefix trees (`gfn_agents.prefix_tree`) by one function, for sampling and for training alike.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gfn_agents.policy import AdmissibleActions, Observations, Policy
+from gfn_agents.prefix_tree import Row, Tokens, build_row, plan_rows
+from gfn_agents.prompts import PromptTemplate
+
+DEFAULT_ROW_BUDGET = 512
+FLOW_HEAD_FILE = "flow_head.safetensors"
+_PROBE_TOLERANCE = 1e-3
+
+
+class LanguageModelPolicy(Policy):
+    """A causal language model as a policy over legal actions.
+
+    Args:
+        model: a `transformers` causal language model; it stays in evaluation mode, so that
+            sampling and scoring see the same function.
+        tokenizer: its tokenizer; must have an end-of-sequence token, which terminates actions.
+        template: how observations become prompts.
+        row_budget: tokens of one prefix-tree row; memory and time grow with its square.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        template: PromptTemplate = PromptTemplate(),
+        row_budget: int = DEFAULT_ROW_BUDGET,
+    ) -> None:
+        super().__init__()
+        if tokenizer.eos_token_id is None:
+            raise ValueError("the tokenizer has no end-of-sequence token, which must terminate an action; set one")
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.template = template
+        self.row_budget = row_budget
+        self.flow_head = nn.Linear(model.config.get_text_config().hidden_size, 1)
+        nn.init.zeros_(self.flow_head.weight)
+        nn.init.zeros_(self.flow_head.bias)
+        self.flow_head.to(model.device)
+        self._prompt_tokens = lru_cache(maxsize=1 << 15)(self._tokenize_prompt)
+        self._action_tokens = lru_cache(maxsize=1 << 16)(self._tokenize_action)
+        self.packed = bool(packing_is_exact(model))
+        if not self.packed:
+            warnings.warn(
+                f"{type(model).__name__} cannot be evaluated as a prefix tree exactly; "
+                "using padded batches, which is slower",
+                stacklevel=2,
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device(self.model.device)
+
+    def flow_parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters of the flow head."""
+        return list(self.flow_head.parameters())
+
+    # -- text to tokens --------------------------------------------------------------------------
+    def _tokenize_prompt(self, observation: str) -> Tokens:
+        return tuple(self.tokenizer(self.template.prompt(observation))["input_ids"])
+
+    def _tokenize_action(self, action: str) -> Tokens:
+        text = self.template.continuation(action)
+        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id)
+
+    def _tokens(
+        self, observations: Observations, admissible_actions: AdmissibleActions
+    ) -> tuple[list[Tokens], list[list[Tokens]]]:
+        prompts = [self._prompt_tokens(observation) for observation in observations]
+        return prompts, [[self._action_tokens(action) for action in actions] for actions in admissible_actions]
+
+    def chunks(self, observations: Observations, admissible_actions: AdmissibleActions) -> list[list[int]]:
+        """Returns the prompts of each row."""
+        prompts, actions = self._tokens(observations, admissible_actions)
+        return plan_rows(prompts, actions, self.row_budget)
+
+    # -- the policy ------------------------------------------------------------------------------
+    def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
+        """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""
+        prompts, actions = self._tokens(observations, admissible_actions)
+        scores = [self._score(indices, prompts, actions) for indices in plan_rows(prompts, actions, self.row_budget)]
+        pairs = torch.cat([pair for pair, _ in scores])
+        totals = torch.cat([total for _, total in scores])
+        width = max(len(legal) for legal in admissible_actions)
+        table = torch.full((len(prompts), width), -torch.inf, device=totals.device)
+        return table.index_put((pairs[:, 0], pairs[:, 1]), totals).log_softmax(dim=-1)
+
+    def _score(
+        self, indices: Sequence[int], prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]]
+    ) -> tuple[Tensor, Tensor]:
+        if self.packed:
+            row = build_row(indices, prompts, actions)
+            return torch.from_numpy(row.pairs).to(self.device), score_row(self.model, row)
+        pairs = [(i, a) for i in indices for a in range(len(actions[i]))]
+        totals = score_padded(self.model, [(prompts[i], actions[i][a]) for i, a in pairs], self.tokenizer.eos_token_id)
+        return torch.tensor(pairs, device=self.device), totals
+
+    def log_flow(self, observations: Observations) -> Tensor:
+        """Returns log F from the flow head on each prompt's last hidden state, float32 of shape (B,)."""
+        rows = [self._prompt_tokens(observation) for observation in observations]
+        input_ids, attention_mask = _right_padded(rows, self.tokenizer.eos_token_id, self.device)
+        output = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, logits_to_keep=1
+        )
+        ends = attention_mask.sum(dim=1) - 1
+        hidden = output.hidden_states[-1][torch.arange(len(rows), device=self.device), ends]
+        flows: Tensor = self.flow_head(hidden.float())
+        return flows.squeeze(-1)
+
+    # -- files -----------------------------------------------------------------------------------
+    def save(self, folder: Path) -> None:
+        """Writes model, tokenizer and flow head as a `from_pretrained` folder, without pickle."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        save_file(self.flow_head.state_dict(), folder / FLOW_HEAD_FILE)
+
+    def load_weights(self, folder: Path) -> None:
+        """Reads the weights that `save` wrote into this model."""
+        saved, _ = load_pretrained(folder)
+        self.model.load_state_dict(saved.state_dict())
+        self._load_flow_head(folder)
+
+    def _load_flow_head(self, folder: Path) -> None:
+        if (folder / FLOW_HEAD_FILE).is_file():
+            self.flow_head.load_state_dict(load_file(folder / FLOW_HEAD_FILE))
+
+    @classmethod
+    def load(cls, source: str | Path, device: str = "cpu", **options: Any) -> LanguageModelPolicy:
+        """Reads a local folder or a hub name, the flow head where there is one.
+
+        Raises:
+            ValueError: there is no such model, or it is no causal language model with a tokenizer.
+        """
+        model, tokenizer = load_pretrained(source)
+        policy = cls(model.to(device), tokenizer, **options)
+        policy._load_flow_head(Path(source))
+        return policy
+
+
+def load_pretrained(source: str | Path) -> tuple[Any, Any]:
+    """Returns the model in float32 and the tokenizer of a local folder or a hub name.
+
+    Raises:
+        ValueError: one sentence that says what is missing.
+    """
+    folder = Path(source)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ValueError(f"'{source}' is not a model folder: it has no config.json")
+    if not folder.is_dir() and (folder.exists() or folder.is_absolute() or str(source).count("/") > 1):
+        raise ValueError(f"there is no model folder '{source}'")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"'{source}' cannot be loaded as a causal language model: {reason}") from None
+    return model, tokenizer
+
+
+# -- scoring ---------------------------------------------------------------------------------------
+def score_row(model: Any, row: Row) -> Tensor:
+    """Returns the summed token log-probability of each sequence of a row, float32 of shape (N,)."""
+    device = model.device
+    visible = torch.from_numpy(row.visible).to(device)
+    mask = torch.zeros(visible.shape, dtype=model.dtype, device=device).masked_fill(
+        ~visible, torch.finfo(model.dtype).min
+    )
+    nodes, place = np.unique(row.edge_nodes, return_inverse=True)
+    logits = (
+        model(
+            input_ids=torch.from_numpy(row.tokens)[None].to(device),
+            position_ids=torch.from_numpy(row.depths)[None].to(device),
+            attention_mask=mask[None, None],
+            logits_to_keep=torch.from_numpy(nodes).to(device),
+            use_cache=False,
+        )
+        .logits[0]
+        .float()
+    )
+    at = torch.from_numpy(place).to(device)
+    edges = logits[at, torch.from_numpy(row.edge_tokens).to(device)] - logits.logsumexp(dim=-1)[at]
+    totals = torch.zeros(len(row.pairs), device=device)
+    return totals.index_add(
+        0, torch.from_numpy(row.sequence_index).to(device), edges[torch.from_numpy(row.sequence_edges).to(device)]
+    )
+
+
+def score_padded(model: Any, sequences: Sequence[tuple[Tokens, Tokens]], padding: int) -> Tensor:
+    """Returns the same numbers from one right-padded batch of prompt + action, shape (N,)."""
+    device = model.device
+    input_ids, attention_mask = _right_padded([prompt + action for prompt, action in sequences], padding, device)
+    logits = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits[:, :-1].float()
+    picked = logits.gather(-1, input_ids[:, 1:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
+    position = torch.arange(1, input_ids.shape[1], device=device)
+    starts = torch.tensor([len(prompt) for prompt, _ in sequences], device=device)[:, None]
+    ends = torch.tensor([len(prompt) + len(action) for prompt, action in sequences], device=device)[:, None]
+    return torch.where((position >= starts) & (position < ends), picked, 0.0).sum(dim=1)
+
+
+def _right_padded(rows: Sequence[Tokens], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    length = max(map(len, rows))
+    input_ids = torch.full((len(rows), length), padding)
+    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = torch.tensor(row)
+        attention_mask[index, : len(row)] = 1
+    return input_ids.to(device), attention_mask.to(device)
+
+
+@torch.no_grad()
+def packing_is_exact(model: Any) -> bool:
+    """Says whether a small prefix tree gives this model the values that padded sequences give.
+
+    A probe instead of a list of architectures: it is right for models that nobody has listed yet.
+    """
+    size = model.config.get_text_config().vocab_size
+    first, second, third = (tuple((7 * i + start) % size for i in range(5)) for start in (3, 5, 11))
+    prompts, actions = [first, first[:2] + second], [[second, second[:3] + third], [third]]
+    try:
+        packed = score_row(model, build_row([0, 1], prompts, actions))
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    pairs = [(prompts[i], action) for i in (0, 1) for action in actions[i]]
+    return bool(torch.allclose(packed, score_padded(model, pairs, 0), atol=_PROBE_TOLERANCE * max(1, len(first))))

@@ -1,0 +1,136 @@
+"""Policies over legal actions: one exactly normalised distribution, sampled and scored alike.
+
+`log_probs` is the distribution. Temperature and epsilon act in `sample_actions` and nowhere else, so
+what is trained is never tempered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gfn_envs.rollout import ProbabilisticAgent
+
+Observations = Sequence[str]
+AdmissibleActions = Sequence[Sequence[str]]
+
+
+class Policy(nn.Module):
+    """P_F and log F as functions of texts. Every policy is an agent."""
+
+    def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
+        """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""
+        raise NotImplementedError
+
+    def log_flow(self, observations: Observations) -> Tensor:
+        """Returns log F, float32 of shape (B,); at the first state of a problem this is log Z."""
+        raise NotImplementedError
+
+    def flow_parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters of log F, which learn at a rate of their own."""
+        return []
+
+    def chunks(self, observations: Observations, admissible_actions: AdmissibleActions) -> list[list[int]]:
+        """Returns the prompts in groups that fit into memory one at a time; by default one group."""
+        return [list(range(len(observations)))]
+
+    @torch.no_grad()
+    def action_probabilities(
+        self, observations: Observations, admissible_actions: AdmissibleActions
+    ) -> list[np.ndarray]:
+        """Returns P_F of the legal actions of each observation, float64."""
+        result: list[np.ndarray] = [np.zeros(0)] * len(observations)
+        for chunk in self.chunks(observations, admissible_actions):
+            legal = [admissible_actions[i] for i in chunk]
+            log_probs = self.log_probs([observations[i] for i in chunk], legal).double().cpu().numpy()
+            for row, index in zip(log_probs, chunk, strict=True):
+                probabilities = np.exp(row[: len(admissible_actions[index])])
+                result[index] = probabilities / probabilities.sum()
+        return result
+
+    def act(
+        self, observations: Observations, admissible_actions: AdmissibleActions, rng: np.random.Generator
+    ) -> list[str]:
+        """Samples one legal action for each observation from P_F."""
+        return sample_actions(self, observations, admissible_actions, rng)
+
+
+def sample_actions(
+    agent: ProbabilisticAgent,
+    observations: Observations,
+    admissible_actions: AdmissibleActions,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+    epsilon: float = 0.0,
+) -> list[str]:
+    """Samples one legal action for each observation; equal prompts are scored once.
+
+    Args:
+        temperature: samples from P_F^(1/temperature); 0 is greedy.
+        epsilon: probability of a uniformly random legal action instead.
+    """
+    keys = [(o, tuple(a)) for o, a in zip(observations, admissible_actions, strict=True)]
+    distinct = list(dict.fromkeys(keys))
+    scored = agent.action_probabilities([o for o, _ in distinct], [a for _, a in distinct])
+    cumulative = {
+        key: np.cumsum(temper(probabilities, temperature, epsilon))
+        for key, probabilities in zip(distinct, scored, strict=True)
+    }
+    places = [
+        int(np.searchsorted(cumulative[key], draw, side="right"))
+        for key, draw in zip(keys, rng.random(len(keys)), strict=True)
+    ]
+    return [key[1][min(place, len(key[1]) - 1)] for key, place in zip(keys, places, strict=True)]
+
+
+def temper(probabilities: np.ndarray, temperature: float, epsilon: float) -> np.ndarray:
+    """Returns p^(1/temperature), normalised, mixed with the uniform distribution by epsilon."""
+    if temperature == 0:
+        tempered = np.zeros_like(probabilities)
+        tempered[np.argmax(probabilities)] = 1.0
+    elif temperature == 1:
+        tempered = probabilities
+    else:
+        with np.errstate(divide="ignore"):
+            scaled = np.log(probabilities) / temperature
+        tempered = np.exp(scaled - scaled.max())
+        tempered = tempered / tempered.sum()
+    return (1.0 - epsilon) * tempered + epsilon / len(probabilities)
+
+
+class TabularPolicy(Policy):
+    """One free parameter for every action of every observation: exact work on small problems.
+
+    Args:
+        states: all (observation, legal actions) pairs that will be asked for.
+    """
+
+    def __init__(self, states: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        super().__init__()
+        self._places = {state: place for place, state in enumerate(dict.fromkeys(states))}
+        self._flow_places = {observation: place for place, (observation, _) in enumerate(self._places)}
+        width = max(len(actions) for _, actions in self._places)
+        self.logits = nn.Parameter(torch.zeros(len(self._places), width, dtype=torch.float64))
+        self.log_flows = nn.Parameter(torch.zeros(len(self._places), dtype=torch.float64))
+        legal = torch.zeros(len(self._places), width, dtype=torch.bool)
+        for (_, actions), place in self._places.items():
+            legal[place, : len(actions)] = True
+        self.register_buffer("legal", legal)
+
+    def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
+        """Returns log P_F of the legal actions, float64 of shape (B, A), -inf on padding."""
+        rows = [self._places[o, tuple(a)] for o, a in zip(observations, admissible_actions, strict=True)]
+        width = max(len(actions) for actions in admissible_actions)
+        legal = self.get_buffer("legal")[rows, :width]
+        return self.logits[rows, :width].masked_fill(~legal, -torch.inf).log_softmax(dim=-1)
+
+    def flow_parameters(self) -> list[nn.Parameter]:
+        """Returns the table of log F."""
+        return [self.log_flows]
+
+    def log_flow(self, observations: Observations) -> Tensor:
+        """Returns log F, float64 of shape (B,)."""
+        return self.log_flows[[self._flow_places[observation] for observation in observations]]

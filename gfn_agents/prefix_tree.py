@@ -1,0 +1,149 @@
+"""Many (prompt, action) token sequences as one prefix tree, every distinct prefix token once.
+
+A row is a flat list of tree nodes, parents before children. A transformer evaluates it in one pass
+when every node attends to its ancestors and itself only and sits at the position of its depth. The
+log-probability of an action is the sum over its edges (node -> child token). Rows are cut at a
+token budget, because a dense mask costs the square of the row; a cut repeats the shared prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prefix tree in the layout that one forward pass evaluates.
+
+    Attributes:
+        tokens: token of each node, shape (L,).
+        depths: position of each node, shape (L,).
+        visible: whether node i sees node j, bool of shape (L, L).
+        edge_nodes: node at which each scored edge starts, shape (E,).
+        edge_tokens: token that each scored edge leads to, shape (E,).
+        sequence_edges: edges of all sequences, one after another, shape (S,).
+        sequence_index: which (prompt, action) pair each entry of `sequence_edges` belongs to, shape (S,).
+        pairs: (prompt, action) of each sequence, shape (N, 2).
+        prompt_ends: last node of each prompt of the row.
+        prompts: which prompts the row has.
+    """
+
+    tokens: np.ndarray
+    depths: np.ndarray
+    visible: np.ndarray
+    edge_nodes: np.ndarray
+    edge_tokens: np.ndarray
+    sequence_edges: np.ndarray
+    sequence_index: np.ndarray
+    pairs: np.ndarray
+    prompt_ends: np.ndarray
+    prompts: tuple[int, ...]
+
+
+@dataclass
+class _Tree:
+    """A growing row. The last token of an action is an edge without a node: nothing follows it."""
+
+    tokens: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    children: dict[tuple[int, int], int] = field(default_factory=dict)
+    edges: dict[tuple[int, int], int] = field(default_factory=dict)
+    sequences: list[list[int]] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    prompt_ends: list[int] = field(default_factory=list)
+    prompts: list[int] = field(default_factory=list)
+
+    def add(self, index: int, prompt: Tokens, actions: Sequence[Tokens]) -> None:
+        end = -1
+        for token in prompt:
+            end = self._child(end, token)
+        self.prompts.append(index)
+        self.prompt_ends.append(end)
+        for number, action in enumerate(actions):
+            node, edges = end, []
+            for position, token in enumerate(action):
+                edges.append(self.edges.setdefault((node, token), len(self.edges)))
+                if position < len(action) - 1:
+                    node = self._child(node, token)
+            self.sequences.append(edges)
+            self.pairs.append((index, number))
+
+    def _child(self, node: int, token: int) -> int:
+        child = self.children.setdefault((node, token), len(self.tokens))
+        if child == len(self.tokens):
+            self.tokens.append(token)
+            self.parents.append(node)
+        return child
+
+    def growth(self, prompt: Tokens, actions: Sequence[Tokens]) -> int:
+        """Returns how many nodes adding a prompt would cost, at most."""
+        node, shared = -1, 0
+        for token in prompt:
+            if (node, token) not in self.children:
+                break
+            node, shared = self.children[node, token], shared + 1
+        return len(prompt) - shared + node_count(actions)
+
+    def row(self) -> Row:
+        length = len(self.tokens)
+        visible = np.zeros((length, length), dtype=np.bool_)
+        depths = np.zeros(length, dtype=np.int64)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                visible[node] = visible[parent]
+                depths[node] = depths[parent] + 1
+            visible[node, node] = True
+        nodes, tokens = zip(*self.edges, strict=True)
+        return Row(
+            tokens=np.array(self.tokens),
+            depths=depths,
+            visible=visible,
+            edge_nodes=np.array(nodes),
+            edge_tokens=np.array(tokens),
+            sequence_edges=np.array([edge for edges in self.sequences for edge in edges]),
+            sequence_index=np.repeat(np.arange(len(self.sequences)), [len(edges) for edges in self.sequences]),
+            pairs=np.array(self.pairs),
+            prompt_ends=np.array(self.prompt_ends),
+            prompts=tuple(self.prompts),
+        )
+
+
+def node_count(actions: Sequence[Tokens]) -> int:
+    """Returns the number of tree nodes of some actions below their prompt, last tokens left out."""
+    return len({action[:end] for action in actions for end in range(1, len(action))})
+
+
+def plan_rows(prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], budget: int) -> list[list[int]]:
+    """Returns which prompts share a row, so that a row has at most `budget` nodes where possible.
+
+    Prompts are taken in the order of their tokens, so that neighbours share prefixes. A prompt and
+    all its actions stay together; one that exceeds the budget alone is a row of its own.
+    """
+    rows: list[list[int]] = []
+    tree = _Tree()
+    for index in sorted(range(len(prompts)), key=lambda i: prompts[i]):
+        if not rows or len(tree.tokens) + tree.growth(prompts[index], actions[index]) > budget:
+            rows.append([])
+            tree = _Tree()
+        tree.add(index, prompts[index], actions[index])
+        rows[-1].append(index)
+    return rows
+
+
+def build_row(indices: Sequence[int], prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]]) -> Row:
+    """Returns the prefix tree of some prompts with their actions.
+
+    Raises:
+        ValueError: a prompt or an action has no tokens.
+    """
+    tree = _Tree()
+    for index in indices:
+        if not prompts[index] or not all(actions[index]):
+            raise ValueError("a prompt and each of its actions need at least one token")
+        tree.add(index, prompts[index], actions[index])
+    return tree.row()

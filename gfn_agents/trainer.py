@@ -1,0 +1,241 @@
+"""The training loop of a GFlowNet, read from top to bottom in `Trainer.step`.
+
+A run can be killed at any moment: a checkpoint is written beside the last one and then renamed, so
+a complete one is always there, and a resumed run goes on exactly as an uninterrupted one would.
+Checkpoints are safetensors, JSON and JSON Lines; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from gfn_agents.batch import scored_batch
+from gfn_agents.config import TrainConfig
+from gfn_agents.exploration import Tempered, demonstrations
+from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.objectives import OBJECTIVES, REGRESSIONS
+from gfn_agents.policy import Policy
+from gfn_agents.replay import ReplayBuffer
+from gfn_envs.problems import ProblemSource
+from gfn_envs.rollout import Trajectory, rollout, save_trajectories
+from gfn_envs.task import Task
+
+_KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did. `success` is the share of solved fresh samples."""
+
+    step: int
+    loss: float
+    success: float
+    log_reward: float
+    gradient_norm: float
+    environment_steps: int
+    cpu_seconds: float
+
+
+class Trainer:
+    """Trains a policy on problems of one task.
+
+    Args:
+        task: the rules.
+        problems: where training problems are drawn from.
+        policy: what is trained.
+        config: options.
+        folder: run folder for checkpoints, logs and failing batches; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any, Any],
+        problems: ProblemSource[Any],
+        policy: Policy,
+        config: TrainConfig,
+        folder: Path | None = None,
+    ) -> None:
+        self.task, self.problems, self.policy, self.config, self.folder = task, problems, policy, config, folder
+        self.rng = np.random.default_rng(config.seed)
+        self.replay = ReplayBuffer(config.replay_capacity)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(policy, config), weight_decay=0.0)
+        self.steps_done = 0
+        self.environment_steps = 0
+        self.cpu_seconds = 0.0
+        self.stop_requested = False
+        self._demonstrated: set[str] = set()
+
+    def run(self, on_step: Callable[[StepReport], None] = lambda report: None) -> None:
+        """Trains until `config.steps` steps are done or `stop_requested` is set.
+
+        Checkpoints are written on the way and at the end.
+        """
+        while self.steps_done < self.config.steps and not self.stop_requested:
+            report = self.step()
+            on_step(report)
+            last = self.steps_done == self.config.steps or self.stop_requested
+            if self.folder and (last or self.steps_done % self.config.checkpoint_every == 0):
+                self.save_checkpoint()
+
+    def step(self) -> StepReport:
+        """Samples trajectories, mixes replay in and takes one optimizer step."""
+        started, config = time.process_time(), self.config
+        behaviour = Tempered(self.policy, config.temperature, config.epsilon)
+        problems = [self.problems.sample(self.rng) for _ in range(config.problems_per_step)]
+        repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
+        fresh = rollout(self.task, behaviour, repeated, self.rng)
+        trajectories = fresh + list(self._replayed(problems))
+        self.replay.add(fresh)
+
+        objective = OBJECTIVES[config.objective]
+        batch = scored_batch(self.policy, trajectories, config.beta, objective.needs_log_z)
+        loss = REGRESSIONS[config.regression](objective.residuals(batch))
+        self._check_finite(loss, trajectories)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
+        self._check_finite(norm, trajectories)
+        self.optimizer.step()
+
+        self.steps_done += 1
+        self.environment_steps += sum(len(trajectory.steps) for trajectory in fresh)
+        self.cpu_seconds += time.process_time() - started
+        return StepReport(
+            step=self.steps_done,
+            loss=float(loss.detach()),
+            success=sum(trajectory.success for trajectory in fresh) / len(fresh),
+            log_reward=sum(trajectory.log_reward for trajectory in fresh) / len(fresh),
+            gradient_norm=float(norm),
+            environment_steps=self.environment_steps,
+            cpu_seconds=self.cpu_seconds,
+        )
+
+    def _replayed(self, problems: list[Any]) -> Iterator[Trajectory]:
+        if not self.config.replay_per_problem:
+            return
+        for problem in {problem.id: problem for problem in problems}.values():
+            if self.config.demonstrations_per_problem and problem.id not in self._demonstrated:
+                self._demonstrated.add(problem.id)
+                shown = demonstrations(self.task, problem, self.config.demonstrations_per_problem, self.rng)
+                self.replay.add(shown)
+            yield from self.replay.sample(problem.id, self.config.replay_per_problem, self.rng)
+
+    def _check_finite(self, value: torch.Tensor, trajectories: list[Trajectory]) -> None:
+        if bool(torch.isfinite(value)):
+            return
+        where = ""
+        if self.folder:
+            path = self.folder / f"failed-batch-{self.steps_done + 1:06d}.jsonl"
+            save_trajectories(trajectories, path)
+            where = f"; its trajectories are in '{path}'"
+        raise FloatingPointError(f"the loss of step {self.steps_done + 1} is not finite{where}; lower learning_rate")
+
+    # -- checkpoints -----------------------------------------------------------------------------
+    def save_checkpoint(self) -> Path:
+        """Writes everything that continuing needs; the folder appears complete or not at all."""
+        assert self.folder is not None, "a trainer without a folder keeps no checkpoints"
+        home = self.folder / "checkpoints"
+        partial, final = home / f".partial-{self.steps_done:06d}", home / f"step-{self.steps_done:06d}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_policy(self.policy, partial / "policy")
+        save_file(_optimizer_tensors(self.optimizer), partial / "optimizer.safetensors")
+        self.replay.save(partial / "replay.jsonl")
+        counters = {
+            "steps_done": self.steps_done,
+            "environment_steps": self.environment_steps,
+            "cpu_seconds": self.cpu_seconds,
+            "demonstrated": sorted(self._demonstrated),
+            "rng": self.rng.bit_generator.state,
+            "config": asdict(self.config),
+        }
+        (partial / "trainer.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        for old in list_checkpoints(self.folder)[:-_KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+        return final
+
+    def load_checkpoint(self, checkpoint: Path) -> None:
+        """Continues from a checkpoint; the policy's weights are read in place.
+
+        Raises:
+            ValueError: a file is missing or damaged, or the run had other options.
+        """
+        try:
+            saved = json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8"))
+            _check_same_options(saved["config"], asdict(self.config))
+            load_policy_weights(self.policy, checkpoint / "policy")
+            _restore_optimizer(self.optimizer, load_file(checkpoint / "optimizer.safetensors"))
+            self.replay.load(checkpoint / "replay.jsonl")
+            self.rng.bit_generator.state = saved["rng"]
+            self.steps_done = saved["steps_done"]
+            self.environment_steps = saved["environment_steps"]
+            self.cpu_seconds = saved["cpu_seconds"]
+            self._demonstrated = set(saved["demonstrated"])
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"checkpoint '{checkpoint}' is damaged ({error}); remove it to go on from an older one"
+            ) from None
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Returns the complete checkpoints of a run folder, oldest first."""
+    return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
+    """Writes a policy: a `from_pretrained` folder for a language model, safetensors for others."""
+    if isinstance(policy, LanguageModelPolicy):
+        policy.save(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}, folder / "policy.safetensors"
+    )
+
+
+def load_policy_weights(policy: Policy, folder: Path) -> None:
+    """Reads weights that `save_policy` wrote into a policy of the same shape."""
+    if isinstance(policy, LanguageModelPolicy):
+        policy.load_weights(folder)
+    else:
+        policy.load_state_dict(load_file(folder / "policy.safetensors"))
+
+
+def _parameter_groups(policy: Policy, config: TrainConfig) -> list[dict[str, Any]]:
+    flows = policy.flow_parameters()
+    kept = {id(parameter) for parameter in flows}
+    others = [p for p in policy.parameters() if p.requires_grad and id(p) not in kept]
+    return [{"params": others, "lr": config.learning_rate}, {"params": flows, "lr": config.flow_learning_rate}]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _check_same_options(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """A run may be continued with more steps or other checkpoint spacing, nothing else."""
+    for name, value in wanted.items():
+        if name not in ("steps", "checkpoint_every") and saved.get(name) != value:
+            raise ValueError(f"the run was started with {name}={saved.get(name)!r}, not {value!r}; start a new run")

@@ -1,0 +1,33 @@
+"""Shared fixtures: one thread for torch, the optional folder with published data, golden files."""
+
+import os
+
+# Set before anything imports torch: tests of several workers must not fight for cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption("--regenerate-golden", action="store_true", help="rewrite tests/golden/*.txt, to review as a diff")
+
+
+@pytest.fixture
+def regenerate_golden(request):
+    """True if the golden files are to be written anew."""
+    return request.config.getoption("--regenerate-golden")
+
+
+@pytest.fixture(scope="session")
+def published_data():
+    """Folder with the published problem files: GFN_GYM_DATA, or ../shared/data beside the repository."""
+    named = os.environ.get("GFN_GYM_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no published data at '{folder}'; set GFN_GYM_DATA to the folder that has game24/24_train.csv")
+    return folder

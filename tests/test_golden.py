@@ -1,0 +1,74 @@
+"""One readable playthrough a game, with everything that can be seen of every state.
+
+A change of behaviour shows as a diff of tests/golden/*.txt. If it is wanted, write the files anew
+with `pytest --regenerate-golden tests/test_golden.py` and review the diff.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from gfn_envs.exact import analyse
+from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+
+FOLDER = Path(__file__).resolve().parent / "golden"
+
+PLAYTHROUGHS = {
+    "game24_solved": (
+        Game24(),
+        Game24Problem((2, 2, 3, 6)),
+        ("3 * 2 = 6 (left: 2 6 6)", "6 - 2 = 4 (left: 4 6)", "6 * 4 = 24 (left: 24)"),
+    ),
+    "game24_fractions": (
+        Game24(),
+        Game24Problem((3, 3, 8, 8)),
+        ("8 / 3 = 8/3 (left: 8/3 3 8)", "3 - 8/3 = 1/3 (left: 1/3 8)", "8 / 1/3 = 24 (left: 24)"),
+    ),
+    "numberline_arrived": (NumberLine(high=3, horizon=5), NumberLineProblem(0, 2, 0, 3), ("-", "+", "-", "+", "+")),
+    "numberline_inverse_distance": (
+        NumberLine(low=-1, high=2, horizon=3, reward="inverse_distance"),
+        NumberLineProblem(2, 0, -1, 2),
+        ("+", "-", "+"),
+    ),
+}
+
+
+def playthrough(task, problem, actions):
+    """Returns the text of one playthrough."""
+    lines = [f"task: {task!r}", f"problem: {problem.id} {problem.to_json()}", f"content hash: {problem.content_hash}"]
+    lines += [f"{key}: {value!r}" for key, value in analyse(task, problem).to_json().items() if key != "problem_id"]
+    lines += [f"solve: {name}" for name in task.solve(problem)]
+    state = task.reset(problem)
+    for number, action in enumerate((*actions, None)):
+        lines += ["", f"== state {number}", *shown(task, state)]
+        if action is not None:
+            after = task.step(state, action)
+            lines.append(f">> {action}   reward {task.step_reward(state, action, after)!r}")
+            state = after
+    return "\n".join(lines) + "\n"
+
+
+def shown(task, state):
+    yield from (f"| {line}" for line in task.observe(state).splitlines())
+    yield from (f"picture| {line}" for line in task.render_text(state).splitlines())
+    yield from (f"action: {action}" for action in task.actions(state))
+    yield from (f"alias: {spelling} -> {action}" for spelling, action in task.aliases(state).items())
+    parents = task.parents(state)
+    yield f"parents: {None if parents is None else [(task.observe(parent), action) for parent, action in parents]}"
+    yield f"log_reward_so_far: {task.log_reward_so_far(state)!r}"
+    if not task.actions(state):
+        yield f"success: {task.success(state)}, log_reward: {task.log_reward(state)!r}"
+        yield f"solution: {task.solution(state)}"
+
+
+@pytest.mark.parametrize("name", PLAYTHROUGHS)
+def test_playthrough_is_as_recorded(name, regenerate_golden):
+    text, path = playthrough(*PLAYTHROUGHS[name]), FOLDER / f"{name}.txt"
+    if regenerate_golden:
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_every_golden_file_has_its_playthrough():
+    assert {path.stem for path in FOLDER.glob("*.txt")} == set(PLAYTHROUGHS)

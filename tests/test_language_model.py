@@ -1,0 +1,226 @@
+"""The language-model policy: packed equals one by one, sampled equals scored, files round trip."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from gfn_agents.agent import load_policy
+from gfn_agents.language_model import LanguageModelPolicy, score_padded, score_row
+from gfn_agents.prefix_tree import build_row, plan_rows
+from gfn_envs.tasks.game24 import Game24, Game24Problem
+
+VOCABULARY = 258
+SMALL = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def byte_tokenizer():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(["<pad>", "<end>", *alphabet])}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
+
+
+def make_model(name):
+    torch.manual_seed(0)
+    if name == "gpt2":
+        return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4))
+    if name == "llama":
+        return LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=64))
+    if name == "mistral with a window":
+        return MistralForCausalLM(MistralConfig(**SMALL, intermediate_size=64, num_key_value_heads=2, sliding_window=4))
+    return Qwen2ForCausalLM(Qwen2Config(**SMALL, intermediate_size=64, num_key_value_heads=2))
+
+
+@pytest.fixture(scope="module")
+def prompts_and_actions():
+    task = Game24()
+    states = [task.reset(Game24Problem(numbers)) for numbers in ((1, 2, 3, 4), (3, 3, 8, 8), (4, 6, 6, 8))]
+    states += [task.step(state, task.actions(state)[0]) for state in states]
+    return [task.observe(state) for state in states], [task.actions(state) for state in states]
+
+
+@pytest.fixture(params=["llama", "qwen2", "gpt2"])
+def policy(request):
+    return LanguageModelPolicy(make_model(request.param), byte_tokenizer(), row_budget=400)
+
+
+def one_by_one(policy, observations, admissible_actions):
+    """The same policy, one ordinary sequence after another."""
+    prompts, actions = policy._tokens(observations, admissible_actions)
+    rows = []
+    for prompt, legal in zip(prompts, actions, strict=True):
+        totals = []
+        for action in legal:
+            ids = torch.tensor([prompt + action])
+            log_probs = policy.model(input_ids=ids).logits[0, :-1].log_softmax(-1)
+            picked = log_probs.gather(-1, ids[0, 1:, None]).squeeze(-1)
+            totals.append(picked[len(prompt) - 1 :].sum())
+        rows.append(torch.stack(totals).log_softmax(-1))
+    return rows
+
+
+def gradients(policy):
+    found = {name: p.grad.clone() for name, p in policy.model.named_parameters() if p.grad is not None}
+    policy.zero_grad()
+    return found
+
+
+def test_packed_equals_one_by_one_in_values_and_gradients(policy, prompts_and_actions):
+    assert policy.packed
+    packed = policy.log_probs(*prompts_and_actions)
+    single = one_by_one(policy, *prompts_and_actions)
+    weights = [torch.linspace(-1, 1, len(row)) for row in single]
+    for row, expected in zip(packed, single, strict=True):
+        assert torch.allclose(row[: len(expected)], expected, atol=1e-5)
+        assert torch.isneginf(row[len(expected) :]).all()
+    sum((row[: len(w)] * w).sum() for row, w in zip(packed, weights, strict=True)).backward()
+    packed_gradients = gradients(policy)
+    sum((row * w).sum() for row, w in zip(single, weights, strict=True)).backward()
+    single_gradients = gradients(policy)
+    assert packed_gradients.keys() == single_gradients.keys()
+    for name, gradient in single_gradients.items():
+        assert torch.allclose(packed_gradients[name], gradient, atol=1e-5 * max(1.0, float(gradient.abs().max()))), name
+
+
+def test_the_policy_is_normalised(policy, prompts_and_actions):
+    probabilities = policy.log_probs(*prompts_and_actions).exp().sum(dim=-1)
+    assert torch.allclose(probabilities, torch.ones_like(probabilities), atol=1e-6)
+
+
+def test_row_budget_changes_nothing_but_the_work(policy, prompts_and_actions):
+    policy.row_budget = 10_000
+    whole = policy.log_probs(*prompts_and_actions)
+    policy.row_budget = 60
+    cut = policy.log_probs(*prompts_and_actions)
+    assert torch.allclose(whole, cut, atol=1e-5)
+
+
+def test_sampled_and_scored_probabilities_agree(policy, prompts_and_actions):
+    """What `act` samples from one prompt among many is what the trainer scores for it alone."""
+    observations, actions = prompts_and_actions
+    sampled_from = policy.action_probabilities(observations, actions)
+    for index, observation in enumerate(observations):
+        scored = policy.log_probs([observation], [actions[index]])[0].detach().numpy()
+        assert np.allclose(np.log(sampled_from[index]), scored, atol=1e-4)
+
+
+def test_act_follows_the_probabilities(prompts_and_actions):
+    policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+    observation, actions = prompts_and_actions[0][0], prompts_and_actions[1][0]
+    (probabilities,) = policy.action_probabilities([observation], [actions])
+    count = 4000
+    drawn = policy.act([observation] * count, [actions] * count, np.random.default_rng(0))
+    frequencies = np.array([drawn.count(action) / count for action in actions])
+    assert 0.5 * np.abs(frequencies - probabilities).sum() < 0.06
+
+
+def test_a_terminator_keeps_actions_apart():
+    """'1' is a prefix of '12'; without the terminator its probability would count theirs too."""
+    policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+    short, long = policy._action_tokens("1"), policy._action_tokens("12")
+    assert long[: len(short)] != short
+    assert short[-1] == policy.tokenizer.eos_token_id
+
+
+def test_an_architecture_that_cannot_be_packed_falls_back_with_a_warning(prompts_and_actions):
+    """A sliding window counts places in the row, not depths in the tree."""
+    model = make_model("mistral with a window")
+    prompts, actions = [(5, 6, 7, 8, 9)], [[(10, 11, 12), (13, 14, 15)]]
+    row = build_row(plan_rows(prompts, actions, 100)[0], prompts, actions)
+    packed = score_row(model, row)
+    padded = score_padded(model, [(prompts[0], action) for action in actions[0]], 0)
+    if torch.allclose(packed, padded, atol=1e-4):
+        pytest.skip("this version of transformers applies the window to positions")
+    with pytest.warns(UserWarning, match="padded batches"):
+        policy = LanguageModelPolicy(model, byte_tokenizer())
+    assert not policy.packed
+    fallback = policy.log_probs(*prompts_and_actions)
+    for row, expected in zip(fallback, one_by_one(policy, *prompts_and_actions), strict=True):
+        assert torch.allclose(row[: len(expected)], expected, atol=1e-5)
+
+
+def test_padded_scores_equal_packed_scores(policy, prompts_and_actions):
+    packed = policy.log_probs(*prompts_and_actions)
+    policy.packed = False
+    assert torch.allclose(packed, policy.log_probs(*prompts_and_actions), atol=1e-5)
+
+
+def test_log_flow_reads_the_last_token_of_each_prompt(policy, prompts_and_actions):
+    torch.nn.init.normal_(policy.flow_head.weight)
+    observations = prompts_and_actions[0]
+    together = policy.log_flow(observations)
+    alone = torch.cat([policy.log_flow([observation]) for observation in observations])
+    assert together.shape == (len(observations),)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert together.std() > 0
+
+
+def test_save_and_load_keep_the_policy(policy, prompts_and_actions, tmp_path):
+    torch.nn.init.normal_(policy.flow_head.weight)
+    policy.save(tmp_path / "policy")
+    loaded = LanguageModelPolicy.load(tmp_path / "policy")
+    assert torch.equal(loaded.log_probs(*prompts_and_actions), policy.log_probs(*prompts_and_actions))
+    assert torch.equal(loaded.log_flow(prompts_and_actions[0]), policy.log_flow(prompts_and_actions[0]))
+    assert not list((tmp_path / "policy").glob("*.bin"))
+
+
+def test_the_default_policy_ships_small_and_reads_the_environments(prompts_and_actions):
+    from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
+
+    assert sum(file.stat().st_size for file in DEFAULT_POLICY_FOLDER.iterdir()) <= 10_000_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy = load_policy("default")
+    assert policy.packed
+    assert len(policy._action_tokens("6 * 4 = 24 (left: 2 24)")) <= 10
+    hostile = "Ünïcödé ☃ \x00 text"
+    assert policy.tokenizer.decode(policy.tokenizer(hostile)["input_ids"]) == hostile
+    probabilities = policy.action_probabilities(*prompts_and_actions)
+    assert all(np.isfinite(p).all() for p in probabilities)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda folder: folder / "missing", "there is no model folder"),
+        (lambda folder: folder, "has no config.json"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused_in_one_sentence(make, reason, tmp_path):
+    with pytest.raises(ValueError, match=reason) as caught:
+        LanguageModelPolicy.load(make(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_model_is_refused_in_one_sentence(tmp_path):
+    policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+    policy.save(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="cannot be loaded") as caught:
+        LanguageModelPolicy.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_without_an_end_is_refused():
+    tokenizer = byte_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="end-of-sequence"):
+        LanguageModelPolicy(make_model("llama"), tokenizer)

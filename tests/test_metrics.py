@@ -1,0 +1,121 @@
+"""Metrics against hand-computed values and brute force."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfn_envs.exact import enumerate_states
+from gfn_envs.metrics import (
+    entropy,
+    exact_scores,
+    jensen_shannon,
+    normalised_score,
+    pass_at_k,
+    sampled_scores,
+    summarise,
+    total_variation,
+)
+from gfn_envs.rollout import Trajectory
+from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+
+
+@given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_mean_over_all_subsets(case):
+    samples, successes, k = case
+    outcomes = [True] * successes + [False] * (samples - successes)
+    subsets = list(itertools.combinations(outcomes, k))
+    assert pass_at_k(samples, successes, k) == pytest.approx(sum(map(any, subsets)) / len(subsets), abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_pass_at_k_needs_enough_samples(k):
+    with pytest.raises(ValueError, match=f"got k={k} and 3 samples"):
+        pass_at_k(3, 1, k)
+
+
+def ended(solution, success):
+    return Trajectory("p", (), 0.0, success, solution)
+
+
+def test_sampled_scores_by_hand():
+    trajectories = [ended("a", True), ended("a", True), ended("b", True), ended("x", False)]
+    scores = sampled_scores(trajectories, n_solutions=5, k=2)
+    assert scores["success_at_1"] == 0.75
+    assert scores["pass_at_k"] == 1.0
+    assert scores["distinct_solutions"] == 2
+    assert scores["coverage"] == 0.4
+    assert scores["solution_entropy"] == pytest.approx(-(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3))
+    nothing = sampled_scores([ended("x", False)], n_solutions=0, k=1)
+    assert (nothing["success_at_1"], nothing["solution_entropy"]) == (0, 0)
+    assert math.isnan(nothing["coverage"])
+
+
+def test_distances_by_hand():
+    p, q = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    assert total_variation(p, q) == 1
+    assert jensen_shannon(p, q) == pytest.approx(math.log(2))
+    assert total_variation(p, p) == jensen_shannon(p, p) == 0
+    half = np.array([0.5, 0.5])
+    assert total_variation(p, half) == 0.5
+    assert jensen_shannon(p, half) == pytest.approx(0.5 * (math.log(4 / 3) + 0.5 * math.log(2 / 3) + 0.5 * math.log(2)))
+    assert entropy([0.25] * 4) == pytest.approx(math.log(4))
+    assert entropy([1.0, 0.0]) == 0
+
+
+def test_normalised_score():
+    assert normalised_score(0.2, 0.2, 0.8) == 0
+    assert normalised_score(0.8, 0.2, 0.8) == 1
+    assert normalised_score(0.1, 0.2, 0.8) == pytest.approx(-1 / 6)
+    assert math.isnan(normalised_score(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [(Game24(), Game24Problem((2, 2, 3, 6))), (NumberLine(), NumberLineProblem(0, 3, 0, 5))],
+    ids=["game24", "numberline"],
+)
+def test_exact_scores_are_the_limit_of_sampled_scores(task, problem):
+    graph = enumerate_states(task, problem)
+    policy = [np.full(len(actions), 1 / max(len(actions), 1)) for actions in graph.actions]
+    exact = exact_scores(graph, graph.reached(policy), k=4, samples=8)
+    rng = np.random.default_rng(0)
+    drawn = [graph.sample(policy, rng, "test") for _ in range(4000)]
+    groups = [drawn[i : i + 8] for i in range(0, 4000, 8)]
+    sampled = [sampled_scores(group, len(graph.solutions), k=4) for group in groups]
+    for name in ("success_at_1", "pass_at_k", "distinct_solutions", "coverage"):
+        values = [scores[name] for scores in sampled]
+        assert np.mean(values) == pytest.approx(exact[name], abs=5 * np.std(values) / math.sqrt(len(values)) + 1e-9)
+
+
+def test_the_exact_sampler_has_no_distance_to_its_target():
+    graph = enumerate_states(NumberLine(), NumberLineProblem(0, 3, 0, 5))
+    for beta in (0.3, 1.0):
+        scores = exact_scores(graph, graph.target(beta), k=1, samples=1, beta=beta)
+        assert scores["total_variation"] < 1e-12
+        assert scores["pass_at_k"] == scores["success_at_1"]
+
+
+def test_summarise_weights_and_skips_undefined_scores():
+    scores = [{"a": 1.0, "b": math.nan}, {"a": 0.0, "b": 0.5}, {"a": 0.0, "b": math.nan}]
+    result = summarise(scores, [0.5, 0.25, 0.25], np.random.default_rng(0))
+    assert result["a"].value == 0.5
+    assert 0 <= result["a"].low <= 0.5 <= result["a"].high <= 1
+    assert (result["b"].value, result["b"].low, result["b"].high) == (0.5, 0.5, 0.5)
+    assert result["a"].to_json() == {"value": 0.5, "interval": [result["a"].low, result["a"].high]}
+    undefined = summarise([{"b": math.nan}], [1.0], np.random.default_rng(0))["b"]
+    assert math.isnan(undefined.value)
+
+
+def test_intervals_cover_the_mean_as_often_as_they_say():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(200):
+        scores = [{"a": float(x)} for x in rng.random(40)]
+        interval = summarise(scores, [1.0] * 40, rng, resamples=300)["a"]
+        hits += interval.low <= 0.5 <= interval.high
+    assert 0.88 < hits / 200 < 0.99

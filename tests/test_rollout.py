@@ -1,0 +1,175 @@
+"""Rollouts record what was played, and stored actions play the same again."""
+
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gfn_envs.actions import IllegalActionError
+from gfn_envs.exact import analyse, enumerate_states
+from gfn_envs.rollout import (
+    Agent,
+    ProbabilisticAgent,
+    draw_outcome,
+    load_trajectories,
+    log_backward,
+    replay_actions,
+    rollout,
+    save_trajectories,
+)
+from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+
+
+class Uniform:
+    """Plays at random and keeps what it was shown."""
+
+    def __init__(self):
+        self.batches = []
+
+    def act(self, observations, admissible_actions, rng):
+        self.batches.append(len(observations))
+        return [legal[rng.integers(len(legal))] for legal in admissible_actions]
+
+
+class Says:
+    """Says one text always."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def act(self, observations, admissible_actions, rng):
+        return [self.text] * len(observations)
+
+
+GAME = Game24Problem((4, 6, 6, 8))
+LINE = NumberLineProblem(0, 5, 0, 5)
+
+
+def test_a_trajectory_holds_what_the_task_says():
+    task, rng = NumberLine(), np.random.default_rng(0)
+    for trajectory in rollout(task, Uniform(), [LINE] * 20, rng):
+        state = task.reset(LINE)
+        for step in trajectory.steps:
+            assert (step.observation, step.admissible_actions) == (task.observe(state), task.actions(state))
+            state = task.step(state, step.action)
+            assert step.log_pb == -math.log(len(task.parents(state))) == log_backward(task, state)
+        assert task.actions(state) == ()
+        assert trajectory.log_reward == task.log_reward(state)
+        assert trajectory.success == task.success(state)
+        assert trajectory.solution == task.solution(state)
+        assert trajectory.problem_id == LINE.id
+
+
+def test_episodes_are_played_in_step_as_batches():
+    agent = Uniform()
+    rollout(Game24(), agent, [GAME] * 7, np.random.default_rng(0))
+    assert agent.batches == [7, 7, 7]
+    assert rollout(Game24(), agent, [], np.random.default_rng(0)) == []
+
+
+def test_trees_have_no_backward_probability():
+    trajectories = rollout(Game24(), Uniform(), [GAME] * 5, np.random.default_rng(0))
+    assert {step.log_pb for t in trajectories for step in t.steps} == {0.0}
+
+
+def test_random_play_succeeds_as_often_as_chance_says():
+    task = NumberLine()
+    trajectories = rollout(task, Uniform(), [NumberLineProblem(1, 3, 0, 5)] * 3000, np.random.default_rng(0))
+    chance = analyse(task, NumberLineProblem(1, 3, 0, 5)).chance
+    assert np.mean([t.success for t in trajectories]) == pytest.approx(chance, abs=0.03)
+
+
+def test_the_same_generator_gives_the_same_rollout():
+    one, other = (rollout(Game24(), Uniform(), [GAME] * 5, np.random.default_rng(3)) for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize(("task", "problem"), [(Game24(), GAME), (NumberLine(), LINE)], ids=["game24", "numberline"])
+def test_stored_actions_play_the_same_again(task, problem):
+    for trajectory in rollout(task, Uniform(), [problem] * 20, np.random.default_rng(0), source="policy"):
+        assert replay_actions(task, problem, trajectory.actions, "policy") == trajectory
+
+
+def test_replay_refuses_what_does_not_fit():
+    with pytest.raises(IllegalActionError, match="'jump' is not legal here; legal actions: '-', '\\+'"):
+        replay_actions(NumberLine(), LINE, ["jump"], "replay")
+    with pytest.raises(ValueError, match="stop before the end of 'numberline/0-to-5-in-0-to-5', after 1 steps"):
+        replay_actions(NumberLine(), LINE, ["+"], "replay")
+    with pytest.raises(IllegalActionError):
+        replay_actions(NumberLine(), LINE, ["+"] * 6, "replay")
+
+
+def test_texts_are_read_as_in_the_environment():
+    task = NumberLine()
+    (trajectory,) = rollout(task, Says("Thought: go up.\nAction: RIGHT"), [LINE], np.random.default_rng(0))
+    assert trajectory.actions == ("+",) * 5
+    with pytest.raises(IllegalActionError, match="is not legal here"):
+        rollout(task, Says("sideways"), [LINE], np.random.default_rng(0))
+
+
+def test_an_agent_must_answer_every_observation():
+    class TooFew:
+        def act(self, observations, admissible_actions, rng):
+            return ["+"]
+
+    with pytest.raises(ValueError, match="shorter"):
+        rollout(NumberLine(), TooFew(), [LINE, LINE], np.random.default_rng(0))
+
+
+def test_trajectories_round_trip_through_json_lines(tmp_path):
+    trajectories = rollout(Game24(), Uniform(), [GAME] * 5, np.random.default_rng(0))
+    path = tmp_path / "trajectories.jsonl"
+    save_trajectories(trajectories, path)
+    assert load_trajectories(path) == trajectories
+    assert len(path.read_text().splitlines()) == 5
+    assert json.loads(path.read_text().splitlines()[0])["problem_id"] == GAME.id
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "3", "null", '{"steps": []}', '{"steps": [{"x": 1}]}'])
+def test_a_wrong_line_is_named(tmp_path, line):
+    path = tmp_path / "trajectories.jsonl"
+    save_trajectories(rollout(NumberLine(), Uniform(), [LINE], np.random.default_rng(0)), path)
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(ValueError, match="line 2 is not a trajectory"):
+        load_trajectories(path)
+
+
+def test_outcomes_are_drawn_by_their_probabilities():
+    class Coin(NumberLine):
+        deterministic = False
+
+        def outcomes(self, state, action):
+            return ((0.25, self.step(state, "-")), (0.75, self.step(state, "+")))
+
+    task, rng = Coin(), np.random.default_rng(0)
+    start = task.reset(NumberLineProblem(2, 5, 0, 5))
+    counts = Counter(draw_outcome(task, start, "+", rng).position for _ in range(4000))
+    assert counts[3] / 4000 == pytest.approx(0.75, abs=0.03)
+    assert counts[1] + counts[3] == 4000
+
+
+def test_protocols_are_checked_by_their_methods():
+    assert isinstance(Uniform(), Agent)
+    assert not isinstance(Uniform(), ProbabilisticAgent)
+    assert not isinstance(object(), Agent)
+
+
+def test_equal_prompts_are_asked_once():
+    graph = enumerate_states(NumberLine(), LINE)
+
+    class Counting:
+        asked = 0
+
+        def action_probabilities(self, observations, admissible_actions):
+            self.asked += len(observations)
+            assert len(set(observations)) == len(observations)
+            return [np.full(len(legal), 1 / len(legal)) for legal in admissible_actions]
+
+    agent = Counting()
+    policy = graph.policy_of(agent)
+    assert agent.asked == len({graph.task.observe(s) for s, a in zip(graph.states, graph.actions, strict=True) if a})
+    assert float(graph.reached(policy) @ graph.successes) == pytest.approx(analyse(graph.task, LINE).chance, abs=1e-12)
