@@ -4,6 +4,22 @@ The one idea: the policy *reads*. An index means a different action in every sta
 one output an index could only memorise. Here one encoder reads the observation and every candidate
 action, the texts that a language model would see, and a pointer head scores each action against the
 observation: logit_i = score(observation, action_i). Permuted candidates give permuted probabilities.
+
+The defaults were tuned on the training puzzles of Game24, 20,480 steps each, about 30 seconds of
+one processor. What mattered, as success of MaskablePPO in the last eighth of the training steps,
+where chance is 0.0066 (one seed a setting; two seeds of the defaults differ by 0.13, so that only
+large differences mean something):
+
+- rounds of 32 * 16 steps rather than 32 * 64: 0.45 rather than 0.10 after 16,384 steps;
+- batches of 128 or 64 states: 0.56 or 0.48 with a tanh pointer, 0.44 or 0.56 with relu;
+- relu pointers of initial scale 0.05 rather than 0.01: 0.57 rather than 0.56, and an earlier start;
+- learning rate 5e-3 rather than 3e-3 (tanh): 0.51 rather than 0.56;
+- width 128 rather than 64 (tanh): 0.47 rather than 0.56, for 1.5 times the processor time;
+- entropy bonus 0.03 rather than 0.01: 0.54 rather than 0.57; on NumberLine the larger one is safer.
+
+With the defaults, exactly, over 40 puzzles with chance 0.008: MaskablePPO 0.74 and 0.61 (seeds 0 and
+1) on training puzzles and 0.59 and 0.39 on test puzzles; after 40,960 steps 0.76 and 0.73, and 0.67
+and 0.67. PPO after 20,480 steps 0.49 and 0.59 on training puzzles, 0.43 and 0.48 on test puzzles.
 """
 
 from __future__ import annotations
@@ -43,8 +59,8 @@ class TextEncoder(nn.Module):
     """Turns token ids into one vector a text: a bag of hashed features, then a small network.
 
     The features are the tokens, the pairs of neighbours and the tokens at their places (fastText,
-    Joulin et al. 2016, arXiv 1607.01759). On short texts it learns several times faster than
-    attention or convolutions for a fifth of the processor time.
+    Joulin et al. 2016, arXiv 1607.01759). Two layers of convolutions took 10 times the processor
+    time on Game24, and one layer of embedded triples 4 times.
     """
 
     def __init__(self, padding: int, width: int) -> None:

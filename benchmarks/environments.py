@@ -155,7 +155,7 @@ def main() -> None:
     if steps < NUM_ENVS:
         parser.error(f"--steps must be at least {NUM_ENVS}, got {steps}")
 
-    print("filling the caches ...", end="\r", flush=True)
+    print("filling the caches ...", flush=True)
     raw(Game24())(3 * steps)
     toys = {
         ("CartPole-v1", "gym.make"): single_toy("CartPole-v1"),

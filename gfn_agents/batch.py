@@ -1,8 +1,9 @@
 """Trajectories -> one padded batch of log-probabilities, each distinct prompt scored once.
 
-`scored_batch` is differentiable and needs memory for one row of prompts at a time: every chunk is
-a checkpoint, evaluated once without keeping its activations and again when its gradient is due.
-The gradient is the exact one for every objective, whatever the number of trajectories.
+`scored_batch` is differentiable and its memory does not grow with the number of trajectories: the
+first chunks keep their activations, as many as the policy says, and each of the others is a
+checkpoint, evaluated once without keeping them and again when its gradient is due. The gradient is
+the exact one for every objective.
 """
 
 from __future__ import annotations
@@ -81,11 +82,11 @@ def score_prompts(policy: Policy, prompts: Sequence[Prompt]) -> Tensor:
     chunks = policy.chunks(observations, actions)
     width = max(map(len, actions))
     parts = []
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks):
         arguments = ([observations[i] for i in chunk], [actions[i] for i in chunk])
         part = (
             policy.log_probs(*arguments)
-            if len(chunks) == 1
+            if number < policy.chunks_in_memory
             else checkpoint(policy.log_probs, *arguments, use_reentrant=False, preserve_rng_state=False)
         )
         parts.append(torch.nn.functional.pad(part, (0, width - part.shape[1]), value=-torch.inf))

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from gfn_agents.config import TrainConfig
+from gfn_agents.config import TrainConfig, check_config
 from gfn_envs.cli import (
     CommandError,
     listed_problems,
@@ -66,6 +66,7 @@ def train(
         raise CommandError("--resume needs --output, the run folder to go on with")
     if not resume and folder.exists() and any(folder.iterdir()):
         raise CommandError(f"'{folder}' is not empty; pass --resume to go on with it, or another --output")
+    check_config(config)
     open_env(env, parse_env_kwargs(env_kwargs), problems, split or "all")
 
     from gfn_agents.agent import GFlowNetAgent

@@ -50,22 +50,24 @@ class TrainConfig:
     checkpoint_every: int = 50
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "problems_per_step", "samples_per_problem", "replay_capacity", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("replay_per_problem", "demonstrations_per_problem", "temperature", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("beta", "learning_rate", "flow_learning_rate", "max_grad_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not 0 <= self.epsilon <= 1:
-            raise ValueError(f"epsilon must be from 0 to 1, got {self.epsilon}")
-        for name, known in (("objective", ObjectiveName), ("regression", RegressionName)):
-            if getattr(self, name) not in get_args(known):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
-        if self.objective == "vargrad" and self.samples_per_problem < 2:
-            raise ValueError("vargrad needs at least 2 trajectories per problem, got 1; raise samples_per_problem")
-        if self.demonstrations_per_problem and not self.replay_per_problem:
-            raise ValueError("demonstrations are drawn through replay; set replay_per_problem to at least 1")
+
+def check_config(config: TrainConfig) -> None:
+    """Raises ValueError with one sentence if an option makes no sense."""
+    for name in ("steps", "problems_per_step", "samples_per_problem", "replay_capacity", "checkpoint_every"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    for name in ("replay_per_problem", "demonstrations_per_problem", "temperature", "seed"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} must not be negative, got {getattr(config, name)}")
+    for name in ("beta", "learning_rate", "flow_learning_rate", "max_grad_norm"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+    if not 0 <= config.epsilon <= 1:
+        raise ValueError(f"epsilon must be from 0 to 1, got {config.epsilon}")
+    for name, known in (("objective", ObjectiveName), ("regression", RegressionName)):
+        if getattr(config, name) not in get_args(known):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(config, name)!r}")
+    if config.objective == "vargrad" and config.samples_per_problem < 2:
+        raise ValueError("vargrad needs at least 2 trajectories per problem, got 1; raise samples_per_problem")
+    if config.demonstrations_per_problem and not config.replay_per_problem:
+        raise ValueError("demonstrations are drawn through replay; set replay_per_problem to at least 1")

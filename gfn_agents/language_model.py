@@ -28,6 +28,7 @@ from gfn_agents.prompts import PromptTemplate
 DEFAULT_ROW_BUDGET = 512
 FLOW_HEAD_FILE = "flow_head.safetensors"
 _PROBE_TOLERANCE = 1e-3
+_SMALL_MODEL_PARAMETERS = 50_000_000
 
 
 class LanguageModelPolicy(Policy):
@@ -39,6 +40,8 @@ class LanguageModelPolicy(Policy):
         tokenizer: its tokenizer; must have an end-of-sequence token, which terminates actions.
         template: how observations become prompts.
         row_budget: tokens of one prefix-tree row; memory and time grow with its square.
+        chunks_in_memory: rows of a batch that keep their activations for the gradient; default one,
+            and more for small models, where they cost little.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class LanguageModelPolicy(Policy):
         tokenizer: Any,
         template: PromptTemplate = PromptTemplate(),
         row_budget: int = DEFAULT_ROW_BUDGET,
+        chunks_in_memory: int | None = None,
     ) -> None:
         super().__init__()
         if tokenizer.eos_token_id is None:
@@ -55,6 +59,7 @@ class LanguageModelPolicy(Policy):
         self.tokenizer = tokenizer
         self.template = template
         self.row_budget = row_budget
+        self.chunks_in_memory = chunks_in_memory or max(1, _SMALL_MODEL_PARAMETERS // model.num_parameters())
         self.flow_head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.flow_head.weight)
         nn.init.zeros_(self.flow_head.bias)

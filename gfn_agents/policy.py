@@ -19,7 +19,14 @@ AdmissibleActions = Sequence[Sequence[str]]
 
 
 class Policy(nn.Module):
-    """P_F and log F as functions of texts. Every policy is an agent."""
+    """P_F and log F as functions of texts. Every policy is an agent.
+
+    Attributes:
+        chunks_in_memory: how many chunks of a batch keep their activations for the gradient; the
+            others are evaluated twice, so that memory does not grow with the batch.
+    """
+
+    chunks_in_memory: int = 1
 
     def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
         """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""

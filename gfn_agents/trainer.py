@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gfn_agents.batch import scored_batch
-from gfn_agents.config import TrainConfig
+from gfn_agents.config import TrainConfig, check_config
 from gfn_agents.exploration import Tempered, demonstrations
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.objectives import OBJECTIVES, REGRESSIONS
@@ -66,6 +66,7 @@ class Trainer:
         config: TrainConfig,
         folder: Path | None = None,
     ) -> None:
+        check_config(config)
         self.task, self.problems, self.policy, self.config, self.folder = task, problems, policy, config, folder
         self.rng = np.random.default_rng(config.seed)
         self.replay = ReplayBuffer(config.replay_capacity)

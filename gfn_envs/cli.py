@@ -334,8 +334,9 @@ def play(
 
 
 def _ask(actions: list[str], say: Any) -> str:
-    say.write("> ")
-    say.flush()
+    if sys.stdin.isatty():
+        say.write("> ")
+        say.flush()
     line = sys.stdin.readline()
     if not line:
         raise CommandError("the input ended before the episode did")

@@ -50,7 +50,8 @@ class EnvOptions:
             raise ValueError(f"invalid_reward must be finite, got {self.invalid_reward!r}")
 
 
-class Snapshot(NamedTuple, Generic[StateT]):
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[StateT]):
     """All that `get_state` saves and `set_state` restores."""
 
     state: StateT
@@ -133,7 +134,7 @@ class Episode(Generic[ProblemT, StateT]):
 
     def restore(self, snapshot: Snapshot[StateT]) -> None:
         """Continues from a snapshot of the same task."""
-        state, self.elapsed, self.over = snapshot
+        state, self.elapsed, self.over = snapshot.state, snapshot.elapsed, snapshot.over
         self.problem_id = state.problem.id  # type: ignore[attr-defined]  # every state has its problem
         self._enter(state)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Generic
 
@@ -46,9 +46,9 @@ class StateGraph(Generic[ProblemT, StateT]):
 
     task: Task[ProblemT, StateT]
     problem: ProblemT
-    states: tuple[StateT, ...]
-    actions: tuple[tuple[str, ...], ...]
-    edges: tuple[tuple[Outcomes, ...], ...]
+    states: tuple[StateT, ...] = field(repr=False)
+    actions: tuple[tuple[str, ...], ...] = field(repr=False)
+    edges: tuple[tuple[Outcomes, ...], ...] = field(repr=False)
 
     @cached_property
     def terminals(self) -> tuple[int, ...]:

@@ -85,8 +85,7 @@ class ProblemSet(Generic[ProblemT]):
 
     def sample(self, rng: np.random.Generator) -> ProblemT:
         """Draws one problem by the weights."""
-        index = bisect_right(self._cumulative, rng.random())
-        return self.problems[min(index, len(self.problems) - 1)]
+        return self.problems[bisect_right(self._cumulative, rng.random(), hi=len(self.problems) - 1)]
 
     def split(self, name: str) -> ProblemSet[ProblemT]:
         """Returns the problems of one split, their weights renormalised.

@@ -4,7 +4,7 @@ import itertools
 import re
 import time
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ TASK = Game24()
 PRIME = 2**61 - 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def values_of(numbers):
     """Returns what all formulas of exactly these numbers are modulo the prime."""
     if len(numbers) == 1:
@@ -39,7 +39,7 @@ def values_of(numbers):
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def inverse(value):
     return pow(value, -1, PRIME)
 
@@ -288,7 +288,7 @@ def test_the_published_file_loads(published_data):
 def test_malformed_files_get_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "puzzles.csv"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="puzzles.csv") as error:
+    with pytest.raises(ValueError, match=r"puzzles\.csv") as error:
         load_problems(TASK, path)
     assert sentence in str(error.value)
 

@@ -23,7 +23,7 @@ PLAYTHROUGHS = {
     "game24_fractions": (
         Game24(),
         Game24Problem((3, 3, 8, 8)),
-        ("8 / 3 = 8/3 (left: 8/3 3 8)", "3 - 8/3 = 1/3 (left: 1/3 8)", "8 / 1/3 = 24 (left: 24)"),
+        ("8 / 3 = 8/3 (left: 8/3 3 8)", "3 - (8/3) = 1/3 (left: 1/3 8)", "8 / (1/3) = 24 (left: 24)"),
     ),
     "numberline_arrived": (NumberLine(high=3, horizon=5), NumberLineProblem(0, 2, 0, 3), ("-", "+", "-", "+", "+")),
     "numberline_inverse_distance": (

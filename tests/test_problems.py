@@ -142,8 +142,8 @@ def test_sentences_for_missing_and_empty(tmp_path):
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ValueError, match="not a text file in UTF-8"):
         load_problems(Game24(), tmp_path / "binary.jsonl")
+    (tmp_path / "x.csv").write_text("a\n")
     with pytest.raises(ValueError, match="only format"):
-        (tmp_path / "x.csv").write_text("a\n")
         load_problems(NumberLine(), tmp_path / "x.csv")
     with pytest.raises(ValueError, match="at least one problem"):
         ProblemSet(())

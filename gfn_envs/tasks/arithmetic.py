@@ -60,7 +60,6 @@ def _operand(expression: Expression) -> str:
 
 
 # -- canonical forms -------------------------------------------------------------------------------
-@lru_cache(maxsize=1 << 16)
 def canonical(expression: Expression) -> str:
     """Returns the canonical name of a formula, such as '8 / (3 - 8 / 3)'."""
     return form_text(form_of(expression))

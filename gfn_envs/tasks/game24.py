@@ -14,8 +14,9 @@ Actions
     `6 * 4 = 24 (left: 2 24)`, as in Tree of Thoughts (arXiv 2305.10601). Sums and products are
     listed once, larger number first; differences and quotients in both orders; nothing is divided
     by zero. The other order of a sum or product, and an action without its `(left: ..)`, are
-    accepted as aliases. Of two equal numbers that were made differently, a made one is named by
-    its formula, so that every formula can be built: `(3 * 2) - 2 = 4 (left: 4 6)`.
+    accepted as aliases. A fraction is an operand in parentheses: `8 / (1/3) = 24`. Of two equal
+    numbers that were made differently, a made one is named by its formula, so that every formula
+    can be built: `(3 * 2) - 2 = 4 (left: 4 6)`.
 
 Reward
     1 if the last number is the target, otherwise 0. R = 1 or 1e-4.
@@ -263,20 +264,16 @@ class Game24(Task[Game24Problem, Game24State]):
         """Replaces two numbers by their combination."""
         move = state.position.moves[action]
         steps = (*state.steps, action)
-        if move.leaves_equals:
-            position = _position_of_equals(move.left, state.problem.numbers, steps)
-        else:
-            position = _position(move.left)
-        return Game24State(state.problem, steps, position)
+        return Game24State(state.problem, steps, _position_after(move, state.problem.numbers, steps))
 
     def aliases(self, state: Game24State) -> dict[str, str]:
         """Sums and products in the other order; actions without the numbers left."""
-        words, spellings = state.position.words, {}
+        operands, spellings = _operands(state.position.words), {}
         for action, move in state.position.moves.items():
             head, left = action.split(" (left:")
             spellings[head] = action
             if move.operator in "+*":
-                swapped = f"{words[move.second]} {move.operator} {words[move.first]} = {move.value}"
+                swapped = f"{operands[move.second]} {move.operator} {operands[move.first]} = {move.value}"
                 spellings[swapped] = spellings[f"{swapped} (left:{left}"] = action
         return spellings
 
@@ -343,6 +340,11 @@ def _start(numbers: tuple[int, ...]) -> Position:
     return _position(" ".join(map(str, numbers)))
 
 
+def _position_after(move: Move, numbers: tuple[int, ...], steps: tuple[str, ...]) -> Position:
+    """Returns the position after a move, the last of the steps from the given numbers."""
+    return _position_of_equals(move.left, numbers, steps) if move.leaves_equals else _position(move.left)
+
+
 def _formulas(numbers: tuple[int, ...], steps: tuple[str, ...]) -> tuple[Expression, ...]:
     """Returns the formula of each number that is left of the given numbers after some steps."""
     position, formulas = _start(numbers), cast("tuple[Expression, ...]", numbers)
@@ -352,8 +354,7 @@ def _formulas(numbers: tuple[int, ...], steps: tuple[str, ...]) -> tuple[Express
         with_made = (*formulas, made)
         formulas = tuple([with_made[index] for index in move.order])
         if count < len(steps):
-            equals = move.leaves_equals
-            position = _position_of_equals(move.left, numbers, steps[:count]) if equals else _position(move.left)
+            position = _position_after(move, numbers, steps[:count])
     return formulas
 
 
@@ -382,6 +383,7 @@ def _position(numbers: str, written: tuple[str, ...] = ()) -> Position:
     """
     values = tuple([Fraction(word) if "/" in word else int(word) for word in numbers.split()])
     words = written or tuple(numbers.split())
+    operands = _operands(words)
     moves: dict[str, Move] = {}
     for small, large in combinations(range(len(values)), 2):
         rest = [index for index in range(len(values)) if index not in (small, large)]
@@ -389,11 +391,16 @@ def _position(numbers: str, written: tuple[str, ...] = ()) -> Position:
             value = apply(operator, values[first], values[second])
             place = bisect_left(rest, value, key=values.__getitem__)
             order = (*rest[:place], len(values), *rest[place:])
-            left = [str(value if index == len(values) else values[index]) for index in order]
-            text = f"{words[first]} {operator} {words[second]} = {value} (left: {' '.join(left)})"
-            move = Move(operator, first, second, value, " ".join(left), order, len(set(left)) < len(left))
-            moves.setdefault(text, move)
+            kept = [str(value if index == len(values) else values[index]) for index in order]
+            left = " ".join(kept)
+            text = f"{operands[first]} {operator} {operands[second]} = {value} (left: {left})"
+            moves.setdefault(text, Move(operator, first, second, value, left, order, len(set(kept)) < len(kept)))
     return Position(" ".join(words), words, values, tuple(moves), moves)
+
+
+def _operands(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the numbers as operands: a fraction in parentheses, because 8 / 1/3 would read as 8/3."""
+    return tuple(f"({word})" if "/" in word and not word.startswith("(") else word for word in words)
 
 
 def _operations(values: tuple[Number, ...], small: int, large: int) -> list[tuple[str, int, int]]:

@@ -1,0 +1,245 @@
+"""The command line as a user meets it: one JSON document, one sentence for bad input, no damage."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gfn_envs.cli import main
+
+GAME, LINE = "gfn_envs/Game24-v0", "gfn_envs/NumberLine-v0"
+FAST = ["--steps", "2", "--problems-per-step", "1", "--samples-per-problem", "2", "--checkpoint-every", "1"]
+
+
+@pytest.fixture
+def gfn(capsys):
+    """Runs a command in this process; returns exit status, standard output and standard error."""
+
+    def run(*words):
+        try:
+            main(list(map(str, words)))
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def puzzles(tmp_path):
+    path = tmp_path / "puzzles.csv"
+    path.write_text("Rank,Puzzles\n1,1 1 4 6\n2,4 6 6 8\n")
+    return path
+
+
+def refused(result, *words):
+    """The one form of an error: non-zero, nothing on standard output, one sentence on standard error."""
+    status, out, err = result
+    assert status != 0
+    assert out == ""
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, err
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_needs_no_training_library():
+    """Whatever answers `gfn --help` must not import torch; that is what keeps it fast."""
+    code = (
+        "import sys; from gfn_envs.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False")
+    for command in ("analyse", "demo", "envs", "evaluate", "play", "train"):
+        assert command in done.stdout
+
+
+def test_envs(gfn):
+    status, out, _ = gfn("envs", "--json")
+    found = {env["id"]: env for env in json.loads(out)["envs"]}
+    assert status == 0
+    assert found[GAME]["options"]["target"] == 24
+    assert LINE in gfn("envs")[1]
+
+
+def test_analyse_gives_the_yardsticks(gfn, puzzles):
+    status, out, _ = gfn("analyse", GAME, "--problems", puzzles, "--json", "--beta", "2")
+    document = json.loads(out)
+    assert status == 0
+    assert document["env"] == GAME
+    first = document["problems"][0]
+    assert first["problem_id"] == "game24/1-1-4-6"
+    for key in (
+        "chance",
+        "chance_return",
+        "optimum",
+        "optimal_return",
+        "n_solutions",
+        "log_z",
+        "n_states",
+        "target_success",
+    ):
+        assert math.isclose(document["family"][key], sum(p[key] for p in document["problems"]) / 2)
+    assert first["optimum"] == 1.0
+    assert 0 < first["chance"] < 0.1
+    assert first["target_success"] > 0.99
+
+
+def test_analyse_of_the_published_number_line(gfn):
+    _, out, _ = gfn("analyse", LINE, "--env-kwargs", '{"start_law": "gym_cards"}', "--json")
+    assert round(json.loads(out)["family"]["chance"], 6) == 0.611274
+
+
+def test_analyse_writes_files(gfn, puzzles, tmp_path):
+    for name in ("rows.csv", "rows.json"):
+        status, out, _ = gfn("analyse", GAME, "--problems", puzzles, "--output", tmp_path / name)
+        assert status == 0
+        assert "game24/4-6-6-8" in out
+        assert "game24/4-6-6-8" in (tmp_path / name).read_text()
+
+
+def test_play_with_typed_actions(gfn, monkeypatch):
+    import io
+
+    typed = "<answer>8 - 6 = 2 (left: 2 4 6)</answer>\n6 * 4 = 24\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed + "1\n"))
+    status, out, _ = gfn("play", GAME, "--problem-id", "game24/4-6-6-8", "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert [step["action"] for step in document["steps"]][:2] == ["8 - 6 = 2 (left: 2 4 6)", "6 * 4 = 24 (left: 2 24)"]
+
+
+@pytest.mark.parametrize("typed", ["9**9**9**9\n", "x" * 100_000 + "\n", "__import__('os')\n", ""])
+def test_hostile_actions_are_refused_at_once(gfn, monkeypatch, typed):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    refused(gfn("play", GAME, "--problem-id", "game24/4-6-6-8", "--json"))
+
+
+def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
+    run = tmp_path / "run"
+    status, out, _ = gfn("train", GAME, "--problems", puzzles, "--output", run, *FAST, "--json")
+    assert status == 0
+    assert json.loads(out)["steps"] == 2
+    assert len((run / "history.jsonl").read_text().splitlines()) == 2
+    assert list((run / "tensorboard").iterdir())
+
+    status, out, _ = gfn(
+        "train", GAME, "--problems", puzzles, "--output", run, "--resume", *FAST, "--steps", "3", "--json"
+    )
+    assert status == 0
+    assert json.loads(out)["steps"] == 3
+
+    status, out, _ = gfn(
+        "evaluate", run, GAME, "--problems", puzzles, "--samples", "8", "--k", "4", "--exact", "--json"
+    )
+    document = json.loads(out)
+    assert status == 0
+    assert (document["k"], document["samples"], document["n_problems"]) == (4, 8, 2)
+    for key in ("success_at_1", "pass_at_k", "distinct_solutions", "coverage", "chance", "optimum", "total_variation"):
+        low, high = document[key]["interval"]
+        assert low <= document[key]["value"] <= high
+    assert document["chance"]["value"] < document["optimum"]["value"] == 1.0
+
+
+def test_evaluate_named_agents(gfn, puzzles, tmp_path):
+    written = tmp_path / "trajectories.jsonl"
+    status, out, _ = gfn(
+        "evaluate", "uniform", GAME, "--problems", puzzles, "--samples", "4", "--json", "--exact", "--output", written
+    )
+    document = json.loads(out)
+    assert status == 0
+    assert math.isclose(document["exact_success"]["value"], document["chance"]["value"], rel_tol=1e-9)
+    assert len(written.read_text().splitlines()) == 8
+    status, out, _ = gfn("evaluate", "baselines.random_legal:RandomLegalAgent", LINE, "--limit", "2", "--samples", "2")
+    assert status == 0
+    assert "chance" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "reasons"),
+    [
+        (("analyse", "gfn_envs/Game25-v0"), ("Game24",)),
+        (("analyse", "no-such-env"), ("no-such-env",)),
+        (("analyse", GAME, "--split", "tset"), ("tset", "test")),
+        (("analyse", GAME, "--problems", "missing.csv"), ("missing.csv",)),
+        (("analyse", GAME, "--env-kwargs", "{count: 3}"), ("JSON",)),
+        (("analyse", GAME, "--env-kwargs", '{"cuont": 3}'), ("cuont", "count")),
+        (("analyse", GAME, "--env-kwargs", '{"target": "9**9"}'), ("9**9",)),
+        (("analyse", GAME, "--limit", "0"), ("limit",)),
+        (("analyse", GAME, "--limit", "1", "--beta", "nan"), ("beta",)),
+        (("analyse", GAME, "--limit", "1", "--states", "10"), ("10 states",)),
+        (("evaluate", "unifrom", GAME), ("uniform",)),
+        (("evaluate", "uniform", GAME, "--samples", "0"), ("samples",)),
+        (("evaluate", "os:nothing", GAME), ("os:nothing",)),
+        (("train", "gfn_envs/Game25-v0"), ("Game24",)),
+        (("train", GAME, "--resume"), ("--output",)),
+        (("train", GAME, "--samples-per-problem", "1", "--output", "never"), ("at least 2",)),
+        (("train", GAME, "--model", "/no/such/model", "--output", "never"), ("/no/such/model",)),
+    ],
+)
+def test_bad_input_gets_one_sentence(gfn, words, reasons, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(gfn(*words), *reasons)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("Rank,Numbers\n1,1 2 3 4\n", "column 'Puzzles'"),
+        ("Rank,Puzzles\n1,1 2 3 4 5\n", "line 2"),
+        ("Rank,Puzzles\n1,1 2 x 4\n", "line 2"),
+        ("Rank,Puzzles\n1\n", "line 2"),
+        ("", "column 'Puzzles'"),
+        ("Rank,Puzzles\n", "no problems"),
+        (b"\xff\xfe\x00binary", "UTF-8"),
+    ],
+)
+def test_damaged_csv_files_get_one_sentence(gfn, tmp_path, content, reason):
+    path = tmp_path / "puzzles.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused(gfn("analyse", GAME, "--problems", path), reason)
+
+
+def test_a_folder_in_use_is_not_overwritten(gfn, puzzles, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "notes.txt").write_text("mine")
+    refused(gfn("train", GAME, "--problems", puzzles, "--output", run, *FAST), "not empty", "--resume")
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+def test_half_files_of_an_interrupted_run_are_refused(gfn, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    refused(gfn("evaluate", run, GAME), "agent.json")
+    (run / "agent.json").write_text('{"env_id": "gfn_envs/Ga')
+    refused(gfn("evaluate", run, GAME), "damaged")
+
+
+def test_published_puzzles_load(gfn, published_data):
+    _, out, _ = gfn("analyse", GAME, "--problems", published_data / "game24" / "24_train.csv", "--json")
+    document = json.loads(out)
+    assert document["family"]["n_problems"] == 20
+    assert document["family"]["optimum"] == 1.0
+    assert document["family"]["chance"] == pytest.approx(0.0125677, abs=1e-7)
+
+
+def test_the_installed_command_answers():
+    command = Path(sys.executable).parent / "gfn"
+    if not command.is_file():
+        pytest.skip("the package is not installed in this environment")
+    done = subprocess.run([str(command), "analyse", "gfn_envs/Gaem24-v0"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error:")
