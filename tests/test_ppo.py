@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.ppo import LearningCurveRow, MaskablePPOAgent, PPOAgent, TextEncoder
+from baselines.pointer_policy import TextEncoder
+from baselines.ppo import LearningCurveRow, MaskablePPOAgent, PPOAgent
 from baselines.random_legal import RandomLegalAgent
 from gfn_envs.env import make_env
 from gfn_envs.exact import analyse_graph, enumerate_states

@@ -283,8 +283,7 @@ class Game24(Task[Game24Problem, Game24State]):
 
     def success(self, state: Game24State) -> bool:
         """Says whether the one number left is the target."""
-        values = state.position.values
-        return len(values) == 1 and values[0] == _target_value(state.problem.target)
+        return not state.position.actions and state.position.written == str(state.problem.target)
 
     def solution(self, state: Game24State) -> str:
         """Returns the canonical formula of the number left."""
