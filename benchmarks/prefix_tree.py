@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from gfn_agents.language_model import score_padded, score_row
-from gfn_agents.prefix_tree import Tokens, build_row, plan_rows
+from gfn_agents.language_model import evaluate_trunk, score_padded, score_row
+from gfn_agents.prefix_tree import Tokens, build_row, plan_rows, trunk_length
 
 VOCABULARY = 640
 
@@ -38,13 +38,16 @@ def sequences(states: int, actions: int, shared: int, seed: int) -> tuple[list[T
 
 
 def packed(model: Any, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], budget: int) -> list[float]:
-    """Scores by prefix trees, row by row, with gradients."""
-    found = {}
+    """Scores by prefix trees after one trunk, with gradients."""
+    cut = trunk_length(prompts)
+    past = evaluate_trunk(model, prompts[0][:cut])
+    prompts, found, losses = [prompt[cut:] for prompt in prompts], {}, []
     for indices in plan_rows(prompts, actions, budget):
         row = build_row(indices, prompts, actions)
-        totals = score_row(model, row)
-        totals.sum().backward()
+        totals = score_row(model, row, past)
+        losses.append(totals.sum())
         found.update(dict(zip(map(tuple, row.pairs.tolist()), totals.tolist(), strict=True)))
+    torch.stack(losses).sum().backward()
     return [found[i, a] for i, legal in enumerate(actions) for a in range(len(legal))]
 
 
@@ -91,13 +94,15 @@ def models() -> dict[str, Any]:
 def main() -> None:
     """Prints one line a model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("states", 40), ("actions", 8), ("shared", 300), ("budget", 1024), ("batch", 32)):
+    for name, default in (("states", 40), ("actions", 8), ("shared", 300), ("budget", 512), ("batch", 32)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     torch.set_num_threads(1)
     prompts, actions = sequences(options.states, options.actions, options.shared, seed=0)
-    rows = plan_rows(prompts, actions, options.budget)
-    evaluated = sum(len(build_row(indices, prompts, actions).tokens) for indices in rows)
+    cut = trunk_length(prompts)
+    own = [prompt[cut:] for prompt in prompts]
+    rows = plan_rows(own, actions, options.budget)
+    evaluated = cut + sum(len(build_row(indices, own, actions).tokens) for indices in rows)
     distinct = len(build_row(range(len(prompts)), prompts, actions).tokens)
     usual = sum(len(p) + len(a) for p, legal in zip(prompts, actions, strict=True) for a in legal)
     print(

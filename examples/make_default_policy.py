@@ -134,21 +134,17 @@ def main() -> None:
             for example in draw_examples(task, source.sample(rng), arguments.later_states, rng):
                 examples[example.observation] = example
         batch = list(examples.values())
-        loss_sum = 0.0
-        for chunk in policy.chunks([e.observation for e in batch], [e.actions for e in batch]):
-            part = [batch[i] for i in chunk]
-            log_probs = policy.log_probs([e.observation for e in part], [e.actions for e in part])
-            loss = torch.zeros(())
-            for row, example in zip(log_probs, part, strict=True):
-                target = torch.from_numpy(example.probabilities).float()
-                loss = loss + (target * (target.clamp_min(1e-9).log() - row[: len(target)])).sum()
-            (loss / len(batch)).backward()
-            loss_sum += float(loss.detach())
+        log_probs = policy.log_probs([e.observation for e in batch], [e.actions for e in batch])
+        loss = torch.zeros(())
+        for row, example in zip(log_probs, batch, strict=True):
+            target = torch.from_numpy(example.probabilities).float()
+            loss = loss + (target * (target.clamp_min(1e-9).log() - row[: len(target)])).sum() / len(batch)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         steps += 1
-        losses.append(loss_sum / len(batch))
+        losses.append(float(loss.detach()))
         if steps % 25 == 0:
             recent = sum(losses[-25:]) / 25
             print(f"step {steps} divergence {recent:.4f} minutes {progress * arguments.minutes:.1f}", flush=True)

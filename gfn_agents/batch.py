@@ -1,9 +1,7 @@
 """Trajectories -> one padded batch of log-probabilities, each distinct prompt scored once.
 
-`scored_batch` is differentiable and its memory does not grow with the number of trajectories: the
-first chunks keep their activations, as many as the policy says, and each of the others is a
-checkpoint, evaluated once without keeping them and again when its gradient is due. The gradient is
-the exact one for every objective.
+`scored_batch` is differentiable. How much memory its gradient needs is up to the policy: a language
+model keeps it bounded whatever the number of trajectories (`gfn_agents.language_model`).
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from gfn_agents.policy import Policy
 from gfn_envs.rollout import Trajectory
@@ -48,7 +45,7 @@ def scored_batch(policy: Policy, trajectories: Sequence[Trajectory], beta: float
     for trajectory in trajectories:
         for step in trajectory.steps:
             prompts.setdefault((step.observation, step.admissible_actions), len(prompts))
-    table = score_prompts(policy, list(prompts))
+    table = policy.log_probs([observation for observation, _ in prompts], [legal for _, legal in prompts])
     length = max(len(trajectory.steps) for trajectory in trajectories)
     rows = torch.zeros(len(trajectories), length, dtype=torch.long)
     columns = torch.zeros_like(rows)
@@ -73,22 +70,3 @@ def scored_batch(policy: Policy, trajectories: Sequence[Trajectory], beta: float
         group=torch.tensor([numbers[trajectory.problem_id] for trajectory in trajectories], device=table.device),
         log_z=policy.log_flow([trajectory.steps[0].observation for trajectory in trajectories]) if with_log_z else None,
     )
-
-
-def score_prompts(policy: Policy, prompts: Sequence[Prompt]) -> Tensor:
-    """Returns log P_F of the legal actions of each prompt, shape (P, A), -inf on padding."""
-    observations = [observation for observation, _ in prompts]
-    actions = [legal for _, legal in prompts]
-    chunks = policy.chunks(observations, actions)
-    width = max(map(len, actions))
-    parts = []
-    for number, chunk in enumerate(chunks):
-        arguments = ([observations[i] for i in chunk], [actions[i] for i in chunk])
-        part = (
-            policy.log_probs(*arguments)
-            if number < policy.chunks_in_memory
-            else checkpoint(policy.log_probs, *arguments, use_reentrant=False, preserve_rng_state=False)
-        )
-        parts.append(torch.nn.functional.pad(part, (0, width - part.shape[1]), value=-torch.inf))
-    order = torch.tensor([index for chunk in chunks for index in chunk])
-    return torch.cat(parts)[torch.argsort(order).to(parts[0].device)]

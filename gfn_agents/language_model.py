@@ -4,6 +4,10 @@ P_F(action | state) is the softmax over the legal actions of the summed token lo
 the action's text after the prompt, terminator included, so that no action is a prefix of another.
 Prompt and action are tokenised separately and joined as ids. All sequences of a batch are evaluated
 as prefix trees (`gfn_agents.prefix_tree`) by one function, for sampling and for training alike.
+
+Memory does not grow with the batch: a trunk that all prompts share is evaluated once, the first rows
+keep their activations for the gradient, and each further row is a checkpoint, evaluated once without
+keeping them and again when its gradient is due. The gradient is the exact one.
 """
 
 from __future__ import annotations
@@ -19,16 +23,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from gfn_agents.policy import AdmissibleActions, Observations, Policy
-from gfn_agents.prefix_tree import Row, Tokens, build_row, plan_rows
+from gfn_agents.prefix_tree import Row, Tokens, build_row, plan_rows, trunk_length
 from gfn_agents.prompts import PromptTemplate
 
 DEFAULT_ROW_BUDGET = 512
 FLOW_HEAD_FILE = "flow_head.safetensors"
-_PROBE_TOLERANCE = 1e-3
+_PROBE_TOLERANCE = 5e-3
 _SMALL_MODEL_PARAMETERS = 50_000_000
+_SHORTEST_TRUNK = 64
+KeysAndValues = tuple[tuple[Tensor, Tensor], ...]
+"""Keys and values of each layer, each of shape (1, heads, tokens, size)."""
 
 
 class LanguageModelPolicy(Policy):
@@ -40,7 +48,7 @@ class LanguageModelPolicy(Policy):
         tokenizer: its tokenizer; must have an end-of-sequence token, which terminates actions.
         template: how observations become prompts.
         row_budget: tokens of one prefix-tree row; memory and time grow with its square.
-        chunks_in_memory: rows of a batch that keep their activations for the gradient; default one,
+        rows_in_memory: rows of a batch that keep their activations for the gradient; default one,
             and more for small models, where they cost little.
     """
 
@@ -50,7 +58,7 @@ class LanguageModelPolicy(Policy):
         tokenizer: Any,
         template: PromptTemplate = PromptTemplate(),
         row_budget: int = DEFAULT_ROW_BUDGET,
-        chunks_in_memory: int | None = None,
+        rows_in_memory: int | None = None,
     ) -> None:
         super().__init__()
         if tokenizer.eos_token_id is None:
@@ -59,7 +67,7 @@ class LanguageModelPolicy(Policy):
         self.tokenizer = tokenizer
         self.template = template
         self.row_budget = row_budget
-        self.chunks_in_memory = chunks_in_memory or max(1, _SMALL_MODEL_PARAMETERS // model.num_parameters())
+        self.rows_in_memory = rows_in_memory or max(1, _SMALL_MODEL_PARAMETERS // model.num_parameters())
         self.flow_head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.flow_head.weight)
         nn.init.zeros_(self.flow_head.bias)
@@ -97,31 +105,40 @@ class LanguageModelPolicy(Policy):
         prompts = [self._prompt_tokens(observation) for observation in observations]
         return prompts, [[self._action_tokens(action) for action in actions] for actions in admissible_actions]
 
-    def chunks(self, observations: Observations, admissible_actions: AdmissibleActions) -> list[list[int]]:
-        """Returns the prompts of each row."""
-        prompts, actions = self._tokens(observations, admissible_actions)
-        return plan_rows(prompts, actions, self.row_budget)
-
     # -- the policy ------------------------------------------------------------------------------
     def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
         """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""
         prompts, actions = self._tokens(observations, admissible_actions)
-        scores = [self._score(indices, prompts, actions) for indices in plan_rows(prompts, actions, self.row_budget)]
-        pairs = torch.cat([pair for pair, _ in scores])
-        totals = torch.cat([total for _, total in scores])
-        width = max(len(legal) for legal in admissible_actions)
-        table = torch.full((len(prompts), width), -torch.inf, device=totals.device)
-        return table.index_put((pairs[:, 0], pairs[:, 1]), totals).log_softmax(dim=-1)
+        cut, past = self._trunk(prompts) if self.packed else (0, None)
+        prompts = [prompt[cut:] for prompt in prompts]
+        scores: list[Tensor] = []
+        rows = plan_rows(prompts, actions, self.row_budget)
+        for number, indices in enumerate(rows):
+            arguments = ([prompts[i] for i in indices], [actions[i] for i in indices], past)
+            if number < self.rows_in_memory or not torch.is_grad_enabled():
+                totals = self._score(*arguments)
+            else:
+                totals = checkpoint(self._score, *arguments, use_reentrant=False, preserve_rng_state=False)
+            scores += torch.split(totals, [len(actions[i]) for i in indices])
+        padded = torch.nn.utils.rnn.pad_sequence(scores, batch_first=True, padding_value=-torch.inf)
+        order = torch.tensor([i for indices in rows for i in indices], device=padded.device)
+        return padded[torch.argsort(order)].log_softmax(dim=-1)
+
+    def _trunk(self, prompts: Sequence[Tokens]) -> tuple[int, KeysAndValues | None]:
+        """Returns the length of the trunk that is worth leaving out of the rows, and its evaluation."""
+        length = trunk_length(prompts)
+        if len(prompts) == 1 or length < _SHORTEST_TRUNK:
+            return 0, None
+        return length, evaluate_trunk(self.model, prompts[0][:length])
 
     def _score(
-        self, indices: Sequence[int], prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]]
-    ) -> tuple[Tensor, Tensor]:
+        self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], past: KeysAndValues | None
+    ) -> Tensor:
+        """Returns the score of every action of every prompt, one after another."""
         if self.packed:
-            row = build_row(indices, prompts, actions)
-            return torch.from_numpy(row.pairs).to(self.device), score_row(self.model, row)
-        pairs = [(i, a) for i in indices for a in range(len(actions[i]))]
-        totals = score_padded(self.model, [(prompts[i], actions[i][a]) for i, a in pairs], self.tokenizer.eos_token_id)
-        return torch.tensor(pairs, device=self.device), totals
+            return score_row(self.model, build_row(range(len(prompts)), prompts, actions), past)
+        sequences = [(prompt, action) for prompt, legal in zip(prompts, actions, strict=True) for action in legal]
+        return score_padded(self.model, sequences, self.tokenizer.eos_token_id)
 
     def log_flow(self, observations: Observations) -> Tensor:
         """Returns log F from the flow head on each prompt's last hidden state, float32 of shape (B,)."""
@@ -186,10 +203,22 @@ def load_pretrained(source: str | Path) -> tuple[Any, Any]:
 
 
 # -- scoring ---------------------------------------------------------------------------------------
-def score_row(model: Any, row: Row) -> Tensor:
-    """Returns the summed token log-probability of each sequence of a row, float32 of shape (N,)."""
+def evaluate_trunk(model: Any, tokens: Tokens) -> KeysAndValues:
+    """Returns the keys and values of tokens with which all prompts begin, with their gradient."""
+    cache = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=True, logits_to_keep=1)
+    return tuple((layer.keys, layer.values) for layer in cache.past_key_values.layers)
+
+
+def score_row(model: Any, row: Row, past: KeysAndValues | None = None) -> Tensor:
+    """Returns the summed token log-probability of each sequence of a row, float32 of shape (N,).
+
+    Args:
+        past: an evaluated trunk that comes before the row's tokens.
+    """
     device = model.device
     visible = torch.from_numpy(row.visible).to(device)
+    behind = past[0][0].shape[2] if past else 0
+    visible = torch.nn.functional.pad(visible, (behind, 0), value=True)
     mask = torch.zeros(visible.shape, dtype=model.dtype, device=device).masked_fill(
         ~visible, torch.finfo(model.dtype).min
     )
@@ -197,7 +226,8 @@ def score_row(model: Any, row: Row) -> Tensor:
     logits = (
         model(
             input_ids=torch.from_numpy(row.tokens)[None].to(device),
-            position_ids=torch.from_numpy(row.depths)[None].to(device),
+            position_ids=torch.from_numpy(row.depths)[None].to(device) + behind,
+            past_key_values=DynamicCache(past) if past else None,
             attention_mask=mask[None, None],
             logits_to_keep=torch.from_numpy(nodes).to(device),
             use_cache=False,
@@ -242,11 +272,14 @@ def packing_is_exact(model: Any) -> bool:
     A probe instead of a list of architectures: it is right for models that nobody has listed yet.
     """
     size = model.config.get_text_config().vocab_size
-    first, second, third = (tuple((7 * i + start) % size for i in range(5)) for start in (3, 5, 11))
+    trunk, first, second, third = (tuple((7 * i + start) % size for i in range(5)) for start in (2, 3, 5, 11))
     prompts, actions = [first, first[:2] + second], [[second, second[:3] + third], [third]]
+    pairs = [(trunk + prompts[i], action) for i in (0, 1) for action in actions[i]]
+    expected = score_padded(model, pairs, 0)
+    whole = build_row([0, 1], [trunk + prompt for prompt in prompts], actions)
     try:
-        packed = score_row(model, build_row([0, 1], prompts, actions))
-    except (RuntimeError, TypeError, ValueError):
+        packed = score_row(model, whole)
+        after_trunk = score_row(model, build_row([0, 1], prompts, actions), evaluate_trunk(model, trunk))
+    except (RuntimeError, TypeError, ValueError, AttributeError):
         return False
-    pairs = [(prompts[i], action) for i in (0, 1) for action in actions[i]]
-    return bool(torch.allclose(packed, score_padded(model, pairs, 0), atol=_PROBE_TOLERANCE * max(1, len(first))))
+    return all(torch.allclose(found, expected, atol=_PROBE_TOLERANCE) for found in (packed, after_trunk))

@@ -19,14 +19,7 @@ AdmissibleActions = Sequence[Sequence[str]]
 
 
 class Policy(nn.Module):
-    """P_F and log F as functions of texts. Every policy is an agent.
-
-    Attributes:
-        chunks_in_memory: how many chunks of a batch keep their activations for the gradient; the
-            others are evaluated twice, so that memory does not grow with the batch.
-    """
-
-    chunks_in_memory: int = 1
+    """P_F and log F as functions of texts. Every policy is an agent."""
 
     def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
         """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""
@@ -40,23 +33,14 @@ class Policy(nn.Module):
         """Returns the parameters of log F, which learn at a rate of their own."""
         return []
 
-    def chunks(self, observations: Observations, admissible_actions: AdmissibleActions) -> list[list[int]]:
-        """Returns the prompts in groups that fit into memory one at a time; by default one group."""
-        return [list(range(len(observations)))]
-
     @torch.no_grad()
     def action_probabilities(
         self, observations: Observations, admissible_actions: AdmissibleActions
     ) -> list[np.ndarray]:
         """Returns P_F of the legal actions of each observation, float64."""
-        result: list[np.ndarray] = [np.zeros(0)] * len(observations)
-        for chunk in self.chunks(observations, admissible_actions):
-            legal = [admissible_actions[i] for i in chunk]
-            log_probs = self.log_probs([observations[i] for i in chunk], legal).double().cpu().numpy()
-            for row, index in zip(log_probs, chunk, strict=True):
-                probabilities = np.exp(row[: len(admissible_actions[index])])
-                result[index] = probabilities / probabilities.sum()
-        return result
+        table = self.log_probs(observations, admissible_actions).double().cpu().numpy()
+        found = [np.exp(row[: len(legal)]) for row, legal in zip(table, admissible_actions, strict=True)]
+        return [probabilities / probabilities.sum() for probabilities in found]
 
     def act(
         self, observations: Observations, admissible_actions: AdmissibleActions, rng: np.random.Generator

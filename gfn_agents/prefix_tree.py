@@ -3,7 +3,8 @@
 A row is a flat list of tree nodes, parents before children. A transformer evaluates it in one pass
 when every node attends to its ancestors and itself only and sits at the position of its depth. The
 log-probability of an action is the sum over its edges (node -> child token). Rows are cut at a
-token budget, because a dense mask costs the square of the row; a cut repeats the shared prefix.
+token budget, because a dense mask costs the square of the row. What all prompts share, the trunk,
+can be left out of the rows and evaluated once for all of them.
 """
 
 from __future__ import annotations
@@ -111,6 +112,13 @@ class _Tree:
             prompt_ends=np.array(self.prompt_ends),
             prompts=tuple(self.prompts),
         )
+
+
+def trunk_length(prompts: Sequence[Tokens]) -> int:
+    """Returns how many first tokens all prompts share, each keeping at least one token of its own."""
+    first, last = min(prompts), max(prompts)
+    longest = min(map(len, prompts)) - 1
+    return next((place for place in range(longest) if first[place] != last[place]), longest)
 
 
 def node_count(actions: Sequence[Tokens]) -> int:

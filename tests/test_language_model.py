@@ -22,7 +22,8 @@ from transformers import (
 
 from gfn_agents.agent import load_policy
 from gfn_agents.language_model import LanguageModelPolicy, score_padded, score_row
-from gfn_agents.prefix_tree import build_row, plan_rows
+from gfn_agents.prefix_tree import build_row, plan_rows, trunk_length
+from gfn_agents.prompts import PromptTemplate
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 
 VOCABULARY = 258
@@ -112,6 +113,24 @@ def test_row_budget_changes_nothing_but_the_work(policy, prompts_and_actions):
     policy.row_budget = 60
     cut = policy.log_probs(*prompts_and_actions)
     assert torch.allclose(whole, cut, atol=1e-5)
+
+
+def test_a_trunk_that_all_prompts_share_changes_nothing_but_the_work(policy, prompts_and_actions):
+    """A long few-shot text before every observation is evaluated once, with its gradient."""
+    policy.template = PromptTemplate(instructions="Some numbers make 24, and others do not make it at all. " * 4)
+    policy.row_budget, policy.rows_in_memory = 150, 2
+    prompts, _ = policy._tokens(*prompts_and_actions)
+    assert trunk_length(prompts) > 200
+    packed = policy.log_probs(*prompts_and_actions)
+    single = one_by_one(policy, *prompts_and_actions)
+    weights = [torch.linspace(-1, 1, len(row)) for row in single]
+    for row, expected in zip(packed, single, strict=True):
+        assert torch.allclose(row[: len(expected)], expected, atol=1e-4)
+    sum((row[: len(w)] * w).sum() for row, w in zip(packed, weights, strict=True)).backward()
+    packed_gradients = gradients(policy)
+    sum((row * w).sum() for row, w in zip(single, weights, strict=True)).backward()
+    for name, gradient in gradients(policy).items():
+        assert torch.allclose(packed_gradients[name], gradient, atol=1e-4 * max(1.0, float(gradient.abs().max()))), name
 
 
 def test_sampled_and_scored_probabilities_agree(policy, prompts_and_actions):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfn_agents.prefix_tree import build_row, node_count, plan_rows
+from gfn_agents.prefix_tree import build_row, node_count, plan_rows, trunk_length
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=6).map(tuple)
 prompts_with_actions = st.lists(st.tuples(tokens, st.lists(tokens, min_size=1, max_size=5)), min_size=1, max_size=6)
@@ -71,3 +71,11 @@ def test_a_prompt_without_tokens_is_refused():
 
 def test_node_count_leaves_last_tokens_out():
     assert node_count([(1, 2, 3), (1, 2, 4), (5,)]) == 2
+
+
+@given(st.lists(tokens, min_size=1, max_size=5))
+def test_the_trunk_is_what_all_prompts_share(prompts):
+    length = trunk_length(prompts)
+    assert all(prompt[:length] == prompts[0][:length] for prompt in prompts)
+    longer = {prompt[: length + 1] for prompt in prompts}
+    assert len(longer) > 1 or length == min(map(len, prompts)) - 1
