@@ -93,7 +93,7 @@ def train_gflownet(config: DemoConfig, folder: Path, on_step: Callable[[StepRepo
             logs.write(step)
             on_step(step)
 
-        return agent.learn(report)
+        return agent.learn(on_step=report)
 
 
 def train_ppo(kind: type[PPOAgent], config: DemoConfig, environment_steps: int) -> tuple[PPOAgent, list[Any]]:

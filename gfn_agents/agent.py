@@ -78,12 +78,20 @@ class GFlowNetAgent:
         self.policy: Policy = model if isinstance(model, Policy) else load_policy(model, template)
         self.trainer = Trainer(env.task, env.problems, self.policy, self.config, self.folder)
 
-    def learn(self, on_step: Callable[[StepReport], None] = lambda report: None) -> GFlowNetAgent:
-        """Trains until `config.steps` steps are done; a resumed agent does the remaining ones."""
+    def learn(
+        self, steps: int | None = None, on_step: Callable[[StepReport], None] = lambda report: None
+    ) -> GFlowNetAgent:
+        """Trains.
+
+        Args:
+            steps: so many further optimizer steps; default: until `config.steps` are done, which
+                for a resumed agent are the remaining ones.
+            on_step: called with a report after each step.
+        """
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_description(self.folder)
-        self.trainer.run(on_step)
+        self.trainer.run(on_step, None if steps is None else self.trainer.steps_done + steps)
         return self
 
     def resume(self) -> GFlowNetAgent:

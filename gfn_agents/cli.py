@@ -130,7 +130,7 @@ def _learn(agent: Any, folder: Path) -> list[Any]:
             logs.write(report)
             bar.update(report)
 
-        agent.learn(on_step)
+        agent.learn(on_step=on_step)
     if trainer.steps_done < agent.config.steps:
         raise CommandError(
             f"interrupted after step {trainer.steps_done}, which is saved; "

@@ -77,15 +77,16 @@ class Trainer:
         self.stop_requested = False
         self._demonstrated: set[str] = set()
 
-    def run(self, on_step: Callable[[StepReport], None] = lambda report: None) -> None:
-        """Trains until `config.steps` steps are done or `stop_requested` is set.
+    def run(self, on_step: Callable[[StepReport], None] = lambda report: None, until: int | None = None) -> None:
+        """Trains until so many steps are done, by default `config.steps`, or `stop_requested` is set.
 
         Checkpoints are written on the way and at the end.
         """
-        while self.steps_done < self.config.steps and not self.stop_requested:
+        end = self.config.steps if until is None else until
+        while self.steps_done < end and not self.stop_requested:
             report = self.step()
             on_step(report)
-            last = self.steps_done == self.config.steps or self.stop_requested
+            last = self.steps_done == end or self.stop_requested
             if self.folder and (last or self.steps_done % self.config.checkpoint_every == 0):
                 self.save_checkpoint()
 

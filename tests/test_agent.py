@@ -1,0 +1,67 @@
+"""GFlowNetAgent as users of Stable-Baselines3 would use it."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from gfn_agents import GFlowNetAgent
+from gfn_agents.language_model import LanguageModelPolicy
+from gfn_envs.problems import split_of
+from tests.test_language_model import byte_tokenizer, make_model
+
+SMALL = {"problems_per_step": 1, "samples_per_problem": 2, "replay_per_problem": 0}
+
+
+@pytest.fixture
+def agent():
+    policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+    return GFlowNetAgent("gfn_envs/Game24-v0", policy, {"count": 2, "solvable": False, "high": 8}, **SMALL)
+
+
+def test_learn_predict_save_load(agent, tmp_path):
+    agent.learn(2)
+    agent.learn(1)
+    assert agent.trainer.steps_done == 3
+    env = gym.make("gfn_envs/Game24-v0", count=2, solvable=False)
+    observation, info = env.reset(seed=0)
+    action, state = agent.predict(observation, info["admissible_actions"])
+    assert action in info["admissible_actions"]
+    assert state is None
+    agent.save(tmp_path / "agent")
+    loaded = GFlowNetAgent.load(tmp_path / "agent")
+    asked = ([observation], [info["admissible_actions"]])
+    assert np.array_equal(loaded.action_probabilities(*asked)[0], agent.action_probabilities(*asked)[0])
+    assert loaded.config == agent.config
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_greedy_prediction_is_the_most_probable_action(agent):
+    actions = ["6 * 4 = 24 (left: 24)", "6 + 4 = 10 (left: 10)", "6 - 4 = 2 (left: 2)"]
+    (probabilities,) = agent.action_probabilities(["x"], [actions])
+    assert agent.predict("x", actions, deterministic=True)[0] == actions[int(np.argmax(probabilities))]
+
+
+def test_predictions_follow_the_given_generator(agent):
+    actions = [f"{i} + 1 = {i + 1} (left: {i + 1})" for i in range(9)]
+    drawn = [agent.predict("x", actions, rng=np.random.default_rng(seed))[0] for seed in (1, 1, 2, 3, 4, 5)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) > 1
+
+
+def test_training_problems_are_of_the_training_split(agent):
+    rng = np.random.default_rng(0)
+    assert {split_of(agent.trainer.problems.sample(rng)) for _ in range(50)} == {"train"}
+
+
+def test_an_environment_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="not a text environment"):
+        GFlowNetAgent("CartPole-v1")
+
+
+def test_an_agent_folder_without_a_policy_is_refused(agent, tmp_path):
+    agent.save(tmp_path / "agent")
+    (tmp_path / "agent" / "policy" / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"no config.json"):
+        GFlowNetAgent.load(tmp_path / "agent")
