@@ -42,10 +42,8 @@ def main() -> None:
         sampled = [trajectory.solution for trajectory in rollout(agent.task, agent, [problem] * 64, rng)]
         print(f"\n{problem.id}")
         for solution in graph.solutions:
-            count = sampled.count(solution)
-            print(
-                f"  {solution:<28} learned {learned[solution]:.3f}  target {target[solution]:.3f}  {count} of 64 samples"
-            )
+            shares = f"learned {learned[solution]:.3f}  target {target[solution]:.3f}"
+            print(f"  {solution:<28} {shares}  {sampled.count(solution)} of 64 samples")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_training_problems_are_of_the_training_split(agent):
 
 
 def test_an_environment_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match="not a text environment"):
+    with pytest.raises(TypeError, match="CartPole"):
         GFlowNetAgent("CartPole-v1")
 
 
