@@ -30,7 +30,7 @@ def main() -> None:
         samples_per_problem=options.samples_per_problem,
     )
     agent.learn(
-        lambda report: print(f"step {report.step}: loss {report.loss:.3f}, sampled success {report.success:.2f}")
+        on_step=lambda report: print(f"step {report.step}: loss {report.loss:.3f}, solved {report.success:.2f}")
     )
 
     rng = np.random.default_rng(0)

@@ -71,6 +71,7 @@ def train(
 
     from gfn_agents.agent import GFlowNetAgent
 
+    hide_loading_bars()
     template = PromptTemplate(instructions=_read_text(instructions)) if instructions else PromptTemplate()
     agent = GFlowNetAgent(env, model, keywords, template, folder, config)
     if resume:
@@ -94,6 +95,13 @@ def train(
         f"{summary['steps']} steps, {summary['environment_steps']} environment steps. The policy is in '{folder}'; "
         f"next: gfn evaluate {folder} {env}\n"
     )
+
+
+def hide_loading_bars() -> None:
+    """Leaves the terminal to the one progress bar that the user waits for."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _train_keywords(env_kwargs: str, problems: Path | None, split: str | None) -> dict[str, Any]:
@@ -200,6 +208,7 @@ def evaluate(
     if k < 1:
         raise CommandError(f"--k must be at least 1, got {k}")
     k = min(k, samples)
+    hide_loading_bars()
     made = open_env(env, parse_env_kwargs(env_kwargs), problems, split or ("test" if problems is None else "all"))
     chosen = listed_problems(made, limit)
     player = resolve_agent(agent)
