@@ -29,9 +29,7 @@ def main() -> None:
         steps=options.steps,
         samples_per_problem=options.samples_per_problem,
     )
-    agent.learn(
-        on_step=lambda report: print(f"step {report.step}: loss {report.loss:.3f}, solved {report.success:.2f}")
-    )
+    agent.learn(on_step=lambda report: print(f"step {report.step}: loss {report.loss:.3f} solved {report.success:.2f}"))
 
     rng = np.random.default_rng(0)
     for puzzle in PUZZLES:

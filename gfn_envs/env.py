@@ -19,7 +19,7 @@ import numpy as np
 
 from gfn_envs.actions import read_action
 from gfn_envs.problems import ProblemSet, ProblemSource, load_problems
-from gfn_envs.task import Problem, ProblemT, StateT, Task, check_options
+from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, check_options
 from gfn_envs.tasks import TASKS
 
 OnInvalid = Literal["penalize", "terminate", "noop"]
@@ -128,6 +128,11 @@ class Episode(Generic[ProblemT, StateT]):
             truncated, cause = True, "step_limit"
         return Turn(task.step_reward(before, action, after), terminated, truncated, cause, action, False, log_prob)
 
+    @property
+    def log_reward(self) -> float:
+        """The log-reward of an episode that is over; one cut short counts as a failure."""
+        return LOG_REWARD_FLOOR if self.actions else self.task.log_reward(self.state)
+
     def snapshot(self) -> Snapshot[StateT]:
         """Returns an immutable copy of the episode."""
         return Snapshot(self.state, self.elapsed, self.over)
@@ -154,7 +159,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
 
     `info` has `admissible_actions` (list of str), `action_mask` (int8 of shape (max_actions,)),
     `problem_id`, `success`, `terminal_cause`, `parsed_action`, `invalid_action`,
-    `transition_log_prob` and, at the end, `log_reward`. All are copies.
+    `transition_log_prob`, at the end `log_reward`, and what `Task.details` adds. All are copies.
 
     Args:
         task: the rules.
@@ -237,9 +242,9 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
             "invalid_action": turn.invalid,
             "transition_log_prob": turn.transition_log_prob,
         }
-        if not episode.actions:
-            info["log_reward"] = self.task.log_reward(episode.state)
-        return info
+        if episode.over:
+            info["log_reward"] = episode.log_reward
+        return info | self.task.details(episode.state)
 
 
 def text_spaces(task: Task[Any, Any]) -> tuple[gym.spaces.Text, gym.spaces.Text]:

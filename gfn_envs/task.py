@@ -156,6 +156,13 @@ class Task(ABC, Generic[ProblemT, StateT]):
         """Returns the canonical name of a terminal object: what counts as the same solution."""
         return repr(state)
 
+    def details(self, state: StateT) -> dict[str, Any]:
+        """Returns what `info` says of a state beside the entries of every environment.
+
+        It must have the same keys in every state, and nothing that the player must not see.
+        """
+        return {}
+
     def parents(self, state: StateT) -> tuple[tuple[StateT, str], ...] | None:
         """Returns the incoming edges from reachable states, or None.
 

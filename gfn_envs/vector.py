@@ -147,11 +147,13 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
             "invalid_action": np.array(invalid),
             "transition_log_prob": np.array(log_probs),
         }
+        details = [self.task.details(episode.state) for episode in episodes]
+        info |= {key: np.array([entries[key] for entries in details]) for key in details[0]}
         present = np.ones((len(info), count), dtype=np.bool_)
         info |= {f"_{key}": row for key, row in zip(list(info), present, strict=True)}
-        ended = lengths == 0
+        ended = np.array([episode.over for episode in episodes])
         if ended.any():
-            log_rewards = [0.0 if episode.actions else self.task.log_reward(episode.state) for episode in episodes]
+            log_rewards = [episode.log_reward if episode.over else 0.0 for episode in episodes]
             info |= {"log_reward": np.array(log_rewards), "_log_reward": ended}
         return info
 

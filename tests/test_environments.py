@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 
 import gfn_envs
 from gfn_envs.env import PRINTABLE
+from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,7 +232,7 @@ def test_only_illegal_actions_end_too(env_id):
         _, reward, terminated, truncated, info = env.step("nonsense")
         assert (reward, terminated, truncated) == (-0.5, False, count == limit)
     assert info["terminal_cause"] == "step_limit"
-    assert "log_reward" not in info
+    assert info["log_reward"] == LOG_REWARD_FLOOR
 
 
 @every_id
