@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from baselines.ppo import MaskablePPOAgent, PPOAgent
 from baselines.random_legal import RandomLegalAgent
@@ -53,7 +54,7 @@ class DemoConfig:
         seed: of everything.
     """
 
-    steps: int = 60
+    steps: int = 40
     puzzles: int = 20
     samples: int = 64
     k: int = 20
@@ -123,7 +124,11 @@ def agent_result(
 
 
 def run_demo(config: DemoConfig, folder: Path, say: Say, on_step: Callable[[StepReport], None]) -> BenchmarkResults:
-    """Trains all agents, scores them on held-out puzzles and returns everything that the report shows."""
+    """Trains all agents, scores them on held-out puzzles and returns everything that the report shows.
+
+    It computes on one thread: these models are small, and two threads collapse where one core is busy.
+    """
+    torch.set_num_threads(1)
     agent = train_gflownet(config, folder, on_step)
     steps = agent.trainer.environment_steps
     contestants: list[tuple[str, str, ProbabilisticAgent, dict[str, float]]] = []

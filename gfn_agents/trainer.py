@@ -67,6 +67,11 @@ class Trainer:
         folder: Path | None = None,
     ) -> None:
         check_config(config)
+        if not task.deterministic:
+            raise ValueError(
+                f"{config.objective} is right on tasks without chance only, and '{task.name}' has chance: "
+                "no policy makes its residual zero there; train on another environment"
+            )
         self.task, self.problems, self.policy, self.config, self.folder = task, problems, policy, config, folder
         self.rng = np.random.default_rng(config.seed)
         self.replay = ReplayBuffer(config.replay_capacity)

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from gfn_envs.exact import analyse
+from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
+from gfn_envs.tasks.blocksworld import BlocksWorld, BlocksWorldProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+from gfn_envs.tasks.prontoqa import PrOntoQA, PrOntoQAProblem
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 
@@ -31,6 +34,26 @@ PLAYTHROUGHS = {
         NumberLineProblem(2, 0, -1, 2),
         ("+", "-", "+"),
     ),
+    "blackjack_hit_and_stick": (BlackJack(), BlackJackProblem((2, 10), 9), ("hit", "stick")),
+    "blackjack_one_deck": (BlackJack(decks=1, doubling=True), BlackJackProblem((5, 6), 10), ("double",)),
+    "blocksworld_solved": (
+        BlocksWorld(blocks=3, length=4),
+        BlocksWorldProblem((("blue", "orange", "red"),), ("on orange red",), 4),
+        (
+            "unstack the red block from on top of the orange block",
+            "put down the red block",
+            "unstack the orange block from on top of the blue block",
+            "stack the orange block on top of the red block",
+        ),
+    ),
+    "prontoqa_proved": (
+        PrOntoQA(hops=2, distractors=1, slack=1),
+        PrOntoQAProblem(
+            "Each borpus is not brown. Wumpuses are brown. Sterpuses are wumpuses. Wren is a sterpus.",
+            "True or false: Wren is brown.",
+        ),
+        ("Each borpus is not brown.", "Sterpuses are wumpuses.", "Wumpuses are brown.", "Answer: True"),
+    ),
 }
 
 
@@ -43,7 +66,10 @@ def playthrough(task, problem, actions):
     for number, action in enumerate((*actions, None)):
         lines += ["", f"== state {number}", *shown(task, state)]
         if action is not None:
-            after = task.step(state, action)
+            outcomes = task.outcomes(state, action)
+            if not task.deterministic:
+                lines += [f"outcome {probability:.12f}: {outcome!r}" for probability, outcome in outcomes]
+            after = outcomes[0][1]
             lines.append(f">> {action}   reward {task.step_reward(state, action, after)!r}")
             state = after
     return "\n".join(lines) + "\n"
@@ -56,6 +82,7 @@ def shown(task, state):
     yield from (f"alias: {spelling} -> {action}" for spelling, action in task.aliases(state).items())
     parents = task.parents(state)
     yield f"parents: {None if parents is None else [(task.observe(parent), action) for parent, action in parents]}"
+    yield f"details: {task.details(state)}"
     yield f"log_reward_so_far: {task.log_reward_so_far(state)!r}"
     if not task.actions(state):
         yield f"success: {task.success(state)}, log_reward: {task.log_reward(state)!r}"

@@ -25,6 +25,7 @@ from gfn_envs.exact import enumerate_states
 from gfn_envs.metrics import total_variation
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import rollout
+from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from tests.test_language_model import byte_tokenizer, make_model
@@ -177,6 +178,12 @@ def test_gradients_in_chunks_equal_gradients_at_once():
 def test_options_that_make_no_sense_are_refused(options, reason):
     with pytest.raises(ValueError, match=reason):
         check_config(TrainConfig(**options))
+
+
+def test_a_task_with_chance_is_refused():
+    task = BlackJack()
+    with pytest.raises(ValueError, match="has chance"):
+        Trainer(task, task.problems(), table_for(enumerate_states(GAME, PUZZLE)), TrainConfig())
 
 
 def test_replay_keeps_no_duplicates_and_drops_old_failures_first():

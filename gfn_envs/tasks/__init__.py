@@ -18,6 +18,9 @@ def _loader(module: str, name: str) -> Callable[[], type[Task[Any, Any]]]:
 
 
 TASKS: dict[str, Callable[[], type[Task[Any, Any]]]] = {
+    "BlackJack": _loader("blackjack", "BlackJack"),
+    "BlocksWorld": _loader("blocksworld", "BlocksWorld"),
     "Game24": _loader("game24", "Game24"),
     "NumberLine": _loader("numberline", "NumberLine"),
+    "PrOntoQA": _loader("prontoqa", "PrOntoQA"),
 }
