@@ -11,7 +11,7 @@ from gfn_envs.cli import print_json
 
 def demo(
     output: Path = Path("runs/demo"),
-    steps: int = 40,
+    steps: int = 55,
     puzzles: int = 20,
     seed: int = 0,
     fresh: bool = False,

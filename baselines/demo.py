@@ -54,7 +54,7 @@ class DemoConfig:
         seed: of everything.
     """
 
-    steps: int = 40
+    steps: int = 55
     puzzles: int = 20
     samples: int = 64
     k: int = 20
