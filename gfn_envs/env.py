@@ -101,9 +101,12 @@ class Episode(Generic[ProblemT, StateT]):
         """Plays what the agent wrote; chance draws from `rng`."""
         if self.over:
             raise gym.error.ResetNeeded("the episode is over; call reset() before the next step()")
-        action = text if text in self.actions else read_action(text, self.actions, self.task.aliases(self.state))
         self.elapsed += 1
-        turn = self._illegal() if action is None else self._play(action, rng)
+        try:
+            turn = self._play(text, rng)
+        except KeyError:  # the rules refuse the text as it stands: look for an action in it
+            action = read_action(text, self.actions, self.task.aliases(self.state))
+            turn = self._illegal() if action is None else self._play(action, rng)
         self.over = turn.terminated or turn.truncated
         return turn
 
@@ -244,7 +247,8 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         }
         if episode.over:
             info["log_reward"] = episode.log_reward
-        return info | self.task.details(episode.state)
+        info.update(self.task.details(episode.state))
+        return info
 
 
 def text_spaces(task: Task[Any, Any]) -> tuple[gym.spaces.Text, gym.spaces.Text]:
@@ -269,6 +273,8 @@ def choose_problem(
     """
     if not options:
         return problems.sample(rng)
+    if not options:
+        return problems.sample(rng)
     unknown = set(options) - {"problem", "problem_id"}
     if unknown:
         raise ValueError(f"reset has no option {unknown.pop()!r}; options are 'problem' and 'problem_id'")
@@ -280,9 +286,7 @@ def choose_problem(
         if not isinstance(problem, Mapping):
             raise ValueError(f"options['problem'] must be a problem or its JSON fields, got {problem!r}")
         return task.problem_from_json(problem)
-    if "problem_id" in options:
-        return _find_problem(problems, str(options["problem_id"]))
-    return problems.sample(rng)
+    return _find_problem(problems, str(options["problem_id"]))
 
 
 def _find_problem(problems: ProblemSource[ProblemT], problem_id: str) -> ProblemT:
