@@ -330,7 +330,7 @@ class BlocksWorld(Task[BlocksWorldProblem, BlocksWorldState]):
         for action in self.actions(state):
             operator, *blocks = _words_of_actions()[action]
             for names in (blocks, [LETTERS[block] for block in blocks]):
-                for form in {operator, operator.replace("-", " ")}:
+                for form in (operator, operator.replace("-", " ")):
                     short = " ".join([form, *names])
                     spellings[short] = spellings[f"({short})"] = action
         return spellings
