@@ -107,6 +107,23 @@ def test_analyse_writes_files(gfn, puzzles, tmp_path):
         assert "game24/4-6-6-8" in (tmp_path / name).read_text()
 
 
+def test_check_says_what_a_task_gets_wrong(gfn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "forgetful.py").write_text(
+        "from gfn_envs.tasks.numberline import NumberLine\n"
+        "class Forgetful(NumberLine):\n"
+        "    def parents(self, state):\n"
+        "        return None\n"
+    )
+    status, out, _ = gfn("check", "forgetful:Forgetful", "--json")
+    document = json.loads(out)
+    assert status == 1
+    failed = [row["check"] for row in document["checks"] if not row["passed"]]
+    assert failed == ["histories merge only with parents"]
+    for env_id in (GAME, LINE):
+        assert gfn("check", env_id, "--problems", "1")[0] == 0
+
+
 def test_play_with_typed_actions(gfn, monkeypatch):
     import io
 
@@ -179,6 +196,8 @@ def test_evaluate_named_agents(gfn, puzzles, tmp_path):
         (("analyse", GAME, "--limit", "0"), ("limit",)),
         (("analyse", GAME, "--limit", "1", "--beta", "nan"), ("beta",)),
         (("analyse", GAME, "--limit", "1", "--states", "10"), ("10 states",)),
+        (("check", "no.such.module:Task"), ("no.such.module",)),
+        (("check", "os:environ"), ("environ",)),
         (("evaluate", "unifrom", GAME), ("uniform",)),
         (("evaluate", "uniform", GAME, "--samples", "0"), ("samples",)),
         (("evaluate", "os:nothing", GAME), ("os:nothing",)),

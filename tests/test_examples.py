@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+
+from gfn_envs.cli import main
+from gfn_envs.exact import analyse
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -41,3 +46,19 @@ def test_make_default_policy(run, tmp_path):
     (probabilities,) = policy.action_probabilities(["Make 24 with + - * /.\nNumbers: 4 6"], [["a", "b"]])
     assert probabilities.sum() == pytest.approx(1)
     assert "training split" in (tmp_path / "policy" / "README.md").read_text()
+
+
+def test_hypergrid_passes_every_check_in_under_100_lines(capsys, monkeypatch):
+    monkeypatch.chdir(EXAMPLES.parent)
+    main(["check", "examples.hypergrid:HyperGrid", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["passed"], document
+    assert len((EXAMPLES / "hypergrid.py").read_text().splitlines()) < 100
+
+
+def test_hypergrid_has_the_known_partition_function():
+    """Z of the 8x8 grid by counting: 64 places at 0.1, 16 outer ones 0.5 more, 4 modes 2 more."""
+    sys.path.insert(0, str(EXAMPLES.parent))
+    from examples.hypergrid import Grid, HyperGrid
+
+    assert math.exp(analyse(HyperGrid(), Grid(2, 8)).log_z) == pytest.approx(64 * 0.1 + 16 * 0.5 + 4 * 2.0)
