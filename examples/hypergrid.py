@@ -77,9 +77,7 @@ class HyperGrid(Task[Grid, Walker]):
 
     def observe(self, state: Walker) -> str:
         """Returns the place."""
-        return f"Place {', '.join(map(str, state.place))}. {'Stopped' if state.stopped else 'Walking'}.".replace(
-            "W", "w"
-        )
+        return f"Place {', '.join(map(str, state.place))}. {'Stopped' if state.stopped else 'Walking'}."
 
     def success(self, state: Walker) -> bool:
         """Says whether the walker stopped in a mode."""
