@@ -26,7 +26,7 @@ OnInvalid = Literal["penalize", "terminate", "noop"]
 ON_INVALID = ("penalize", "terminate", "noop")
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of the action space: an agent may write any plain text, legal actions are part of it."""
-_ATTEMPTS_PER_STEP = 4
+ATTEMPTS_PER_STEP = 4
 """An episode is truncated after this many times its horizon, so that illegal actions end too."""
 
 
@@ -83,7 +83,7 @@ class Episode(Generic[ProblemT, StateT]):
         self.task = task
         self.options = options
         self.over = True
-        self._step_limit = _ATTEMPTS_PER_STEP * task.horizon
+        self._step_limit = ATTEMPTS_PER_STEP * task.horizon
 
     def start(self, problem: ProblemT) -> None:
         """Begins at the start state of a problem."""
@@ -271,8 +271,6 @@ def choose_problem(
     Raises:
         ValueError: an unknown option, a problem that does not fit, or an id that is not in the set.
     """
-    if not options:
-        return problems.sample(rng)
     if not options:
         return problems.sample(rng)
     unknown = set(options) - {"problem", "problem_id"}

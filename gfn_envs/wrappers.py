@@ -1,7 +1,7 @@
-"""Views of a text environment for programs that need arrays: an action index, token ids.
+"""Views of a text environment for fixed-size networks: an action index, and token ids.
 
-Neither view keeps anything of the episode, so both stay right after `get_state`, `set_state` and
-`clone` of the environment inside.
+Both keep nothing of the episode, so both stay right after `get_state`, `set_state` and `clone` of
+the environment inside. Views of the history are in `gfn_envs.histories`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
+from gfn_envs.histories import text_space_of
 
 Encode = Callable[[str], Sequence[int]]
 Tokens = dict[str, np.ndarray]
@@ -76,6 +78,7 @@ class TokenObservation(gym.Wrapper[Any, Any, str, Any], gym.utils.RecordConstruc
             observation_length=observation_length,
             action_length=action_length,
         )
+        text_space_of(env, self)
         gym.Wrapper.__init__(self, env)
         self.encode = encode
         self.vocabulary_size = vocabulary_size
