@@ -45,6 +45,7 @@ from torch import Tensor
 
 import gfn_envs  # noqa: F401  # registers the ids
 from baselines.pointer_policy import MaskablePointerPolicy, PointerFeatures, PointerPolicy
+from gfn_envs.files import write_whole
 from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
 
 _PROMPTS_AT_ONCE = 256
@@ -200,8 +201,7 @@ class PPOAgent:
         directory.mkdir(parents=True, exist_ok=True)
         save_model(self._model.policy, str(directory / "policy.safetensors.partial"))
         os.replace(directory / "policy.safetensors.partial", directory / "policy.safetensors")
-        (directory / "agent.json.partial").write_text(arguments, encoding="utf-8")
-        os.replace(directory / "agent.json.partial", directory / "agent.json")
+        write_whole(directory / "agent.json", arguments)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], encode: Encode | None = None) -> PPOAgent:

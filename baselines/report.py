@@ -28,8 +28,8 @@ from baselines.results import (
     DistributionExhibit,
     Score,
     one_line,
-    write_whole,
 )
+from gfn_envs.files import write_whole
 
 DASH = "–"
 

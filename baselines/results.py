@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.exact import EnumerationLimit, StateGraph
+from gfn_envs.files import finite_json, write_whole
 from gfn_envs.metrics import Estimate
 
 CHANCE = "chance"
@@ -276,7 +276,7 @@ class BenchmarkResults:
 
     def save(self, path: Path) -> None:
         """Writes the results as JSON, whole or not at all; what is not finite becomes null."""
-        write_whole(path, json.dumps(_only_finite(self.to_json()), indent=1, allow_nan=False, default=str) + "\n")
+        write_whole(path, json.dumps(finite_json(self.to_json()), indent=1, allow_nan=False, default=str) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> BenchmarkResults:
@@ -289,14 +289,6 @@ class BenchmarkResults:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"'{path}' is not a results file of a benchmark run ({error!r})") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a reader never finds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def one_line(text: str) -> str:
@@ -362,14 +354,6 @@ def solution_tree(
         return TreeNode(label, probability, exact, success, tuple(kept), graph.solution_names.get(index, ""))
 
     return grow(0, graph.problem.id, 1.0, 1.0)
-
-
-def _only_finite(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(key): _only_finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_only_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _number(value: float | None) -> float:

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from gfn_agents.config import TrainConfig
@@ -18,8 +17,9 @@ from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.policy import Policy, sample_actions
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
-from gfn_agents.trainer import StepReport, Trainer, list_checkpoints, save_policy
-from gfn_envs.env import TextEnv
+from gfn_agents.trainer import StepReport, Trainer, list_checkpoints
+from gfn_envs.env import make_text_env
+from gfn_envs.files import write_whole
 
 AGENT_FILE = "agent.json"
 
@@ -27,18 +27,6 @@ AGENT_FILE = "agent.json"
 def load_policy(model: str | Path, template: PromptTemplate = PromptTemplate()) -> LanguageModelPolicy:
     """Returns the policy on a model folder, a hub name, or "default": the embedded small model."""
     return LanguageModelPolicy.load(DEFAULT_POLICY_FOLDER if model == "default" else model, template=template)
-
-
-def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
-    """Returns the bare environment of an id, from which task and problems are read.
-
-    Raises:
-        ValueError: it is registered, but is no text environment of this kind.
-    """
-    env = gym.make(env_id, **env_kwargs).unwrapped
-    if not isinstance(env, TextEnv):
-        raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")
-    return env
 
 
 class GFlowNetAgent:
@@ -137,7 +125,7 @@ class GFlowNetAgent:
         partial = final.with_name(f".partial-{final.name}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_policy(self.policy, partial / "policy")
+        self.policy.save(partial / "policy")
         self._write_description(partial)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
@@ -169,9 +157,7 @@ class GFlowNetAgent:
             "config": asdict(self.config),
             "versions": versions(),
         }
-        partial = folder / f".partial-{AGENT_FILE}"
-        partial.write_text(json.dumps(described, indent=1), encoding="utf-8")
-        os.replace(partial, folder / AGENT_FILE)
+        write_whole(folder / AGENT_FILE, json.dumps(described, indent=1))
 
 
 def training_kwargs(env_kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from gfn_agents.trainer import StepReport
+from gfn_envs.files import write_json_lines
 
 HISTORY_FILE = "history.jsonl"
 
@@ -26,9 +26,7 @@ class RunLogs:
 
         path = folder / HISTORY_FILE
         kept = [row for row in read_history(folder) if row["step"] < first_step]
-        partial = folder / f".partial-{HISTORY_FILE}"
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        os.replace(partial, path)
+        write_json_lines(path, kept)
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)  # type: ignore[no-untyped-call]
 

@@ -7,13 +7,16 @@ what is trained is never tempered.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gfn_envs.rollout import ProbabilisticAgent
 
+POLICY_FILE = "policy.safetensors"
 Observations = Sequence[str]
 AdmissibleActions = Sequence[Sequence[str]]
 
@@ -32,6 +35,15 @@ class Policy(nn.Module):
     def flow_parameters(self) -> list[nn.Parameter]:
         """Returns the parameters of log F, which learn at a rate of their own."""
         return []
+
+    def save(self, folder: Path) -> None:
+        """Writes the policy into a folder, without pickle."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.contiguous() for name, t in self.state_dict().items()}, folder / POLICY_FILE)
+
+    def load_weights(self, folder: Path) -> None:
+        """Reads the weights that `save` wrote into a policy of the same shape."""
+        self.load_state_dict(load_file(folder / POLICY_FILE))
 
     @torch.no_grad()
     def action_probabilities(

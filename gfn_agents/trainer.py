@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import TrainConfig, check_config
 from gfn_agents.exploration import Tempered, demonstrations
-from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.objectives import OBJECTIVES, REGRESSIONS
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
@@ -156,7 +155,7 @@ class Trainer:
         partial, final = home / f".partial-{self.steps_done:06d}", home / f"step-{self.steps_done:06d}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_policy(self.policy, partial / "policy")
+        self.policy.save(partial / "policy")
         save_file(_optimizer_tensors(self.optimizer), partial / "optimizer.safetensors")
         self.replay.save(partial / "replay.jsonl")
         counters = {
@@ -183,7 +182,7 @@ class Trainer:
         try:
             saved = json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8"))
             _check_same_options(saved["config"], asdict(self.config))
-            load_policy_weights(self.policy, checkpoint / "policy")
+            self.policy.load_weights(checkpoint / "policy")
             _restore_optimizer(self.optimizer, load_file(checkpoint / "optimizer.safetensors"))
             self.replay.load(checkpoint / "replay.jsonl")
             self.rng.bit_generator.state = saved["rng"]
@@ -200,25 +199,6 @@ class Trainer:
 def list_checkpoints(folder: Path) -> list[Path]:
     """Returns the complete checkpoints of a run folder, oldest first."""
     return sorted((folder / "checkpoints").glob("step-*"))
-
-
-def save_policy(policy: Policy, folder: Path) -> None:
-    """Writes a policy: a `from_pretrained` folder for a language model, safetensors for others."""
-    if isinstance(policy, LanguageModelPolicy):
-        policy.save(folder)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}, folder / "policy.safetensors"
-    )
-
-
-def load_policy_weights(policy: Policy, folder: Path) -> None:
-    """Reads weights that `save_policy` wrote into a policy of the same shape."""
-    if isinstance(policy, LanguageModelPolicy):
-        policy.load_weights(folder)
-    else:
-        policy.load_state_dict(load_file(folder / "policy.safetensors"))
 
 
 def _parameter_groups(policy: Policy, config: TrainConfig) -> list[dict[str, Any]]:

@@ -22,9 +22,10 @@ from typing import Any, TypeVar
 import gymnasium as gym
 import numpy as np
 
-from gfn_envs.env import TextEnv
+from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.exact import DEFAULT_LIMIT, Analysis
 from gfn_envs.exact import analyse as analyse_problem
+from gfn_envs.files import finite_json, write_whole
 from gfn_envs.problems import ProblemSet
 
 COMMANDS_GROUP = "gfn_gym.commands"
@@ -85,10 +86,7 @@ def open_env(env: str, env_kwargs: dict[str, Any], problems: Path | None, split:
     keywords: dict[str, Any] = {"split": split, **env_kwargs}
     if problems is not None:
         keywords["problems"] = str(problems)
-    made = gym.make(env, **keywords).unwrapped
-    if not isinstance(made, TextEnv):
-        raise CommandError(f"'{env}' is not a text environment of this suite; see `gfn envs`")
-    return made
+    return make_text_env(env, keywords)
 
 
 def listed_problems(env: TextEnv[Any, Any], limit: int | None, seed: int = 0) -> ProblemSet[Any]:
@@ -126,15 +124,7 @@ def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
 
 def print_json(document: Any) -> None:
     """Prints one JSON document; a number that is not finite becomes null."""
-    sys.stdout.write(json.dumps(_finite(document), indent=2) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    sys.stdout.write(json.dumps(finite_json(document), indent=2) + "\n")
 
 
 def print_table(title: str, columns: list[str], rows: Iterable[list[str]]) -> None:
@@ -270,16 +260,14 @@ def _cells(figures: dict[str, Any]) -> list[str]:
 
 def _write_rows(document: dict[str, Any], path: Path) -> None:
     if path.suffix == ".json":
-        text = json.dumps(_finite(document), indent=2) + "\n"
+        text = json.dumps(finite_json(document), indent=2) + "\n"
     else:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(document["problems"][0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(document["problems"])
         text = buffer.getvalue()
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text)
 
 
 # -- gfn play --------------------------------------------------------------------------------------

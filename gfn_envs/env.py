@@ -336,3 +336,15 @@ def make_env(
     """Entry point of every registered environment; see `build` for the keywords."""
     rules, source, shell = build(task, problems, split, options)
     return TextEnv(rules, source, shell, render_mode)
+
+
+def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
+    """Returns the bare environment of an id, from which task and problems are read.
+
+    Raises:
+        ValueError: it is registered, but is no text environment of this kind.
+    """
+    env = gym.make(env_id, **env_kwargs).unwrapped
+    if not isinstance(env, TextEnv):
+        raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")
+    return env

@@ -20,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from gfn_envs.files import write_json_lines
 from gfn_envs.task import Problem, ProblemT, Task
 
 SPLITS = ("train", "validation", "test", "all")
@@ -170,10 +171,7 @@ def load_problems(task: Task[ProblemT, Any], path: str | os.PathLike[str]) -> Pr
 
 def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> None:
     """Writes problems as JSON Lines, whole or not at all."""
-    text = "".join(json.dumps(problem.to_json()) + "\n" for problem in problems)
-    partial = Path(f"{path}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_json_lines(path, (problem.to_json() for problem in problems))
 
 
 def _unit_weights(problems: Sequence[ProblemT]) -> list[tuple[ProblemT, float]]:

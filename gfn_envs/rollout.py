@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gfn_envs.actions import IllegalActionError, read_action
+from gfn_envs.files import write_json_lines
 from gfn_envs.task import ProblemT, StateT, Task
 
 
@@ -177,10 +178,7 @@ def replay_actions(task: Task[ProblemT, StateT], problem: ProblemT, actions: Ite
 
 def save_trajectories(trajectories: Iterable[Trajectory], path: str | os.PathLike[str]) -> None:
     """Writes JSON Lines, whole or not at all."""
-    text = "".join(json.dumps(trajectory.to_json()) + "\n" for trajectory in trajectories)
-    partial = Path(f"{path}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_json_lines(path, (trajectory.to_json() for trajectory in trajectories))
 
 
 def load_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
