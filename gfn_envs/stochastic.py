@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from gfn_envs.drawing import Drawing
 from gfn_envs.task import ProblemT, StateT, Task
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ class Wrapped(Task[ProblemT, StateT]):
     def render_text(self, state: StateT) -> str:
         """Returns the inner task's picture, which is for who watches: it hides and rewrites nothing."""
         return self.task.render_text(state)
+
+    def draw(self, state: StateT) -> Drawing:
+        """Returns the inner task's picture, as `render_text` does."""
+        return self.task.draw(state)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from gfn_envs.drawing import Drawing, text_drawing
+
 if TYPE_CHECKING:
     from gfn_envs.problems import ProblemSource
 
@@ -181,6 +183,10 @@ class Task(ABC, Generic[ProblemT, StateT]):
     def render_text(self, state: StateT) -> str:
         """Returns the picture for `render_mode="ansi"`."""
         return self.observe(state)
+
+    def draw(self, state: StateT) -> Drawing:
+        """Returns the picture for `render_mode` "rgb_array" and "human"; by default `render_text` as a sheet of text."""
+        return text_drawing(self.render_text(state), self.name)
 
 
 def check_options(task_type: type[Any], options: Mapping[str, Any], others: tuple[str, ...] = ()) -> None:
