@@ -13,9 +13,10 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,14 +128,14 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(finite_json(document), indent=2) + "\n")
 
 
-def print_table(title: str, columns: list[str], rows: Iterable[list[str]]) -> None:
-    """Prints a table for people on standard output."""
+def print_table(title: str, columns: list[str], rows: Iterable[list[str]], texts: int = 1) -> None:
+    """Prints a table for people on standard output, its first `texts` columns flush left, figures flush right."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if number < texts else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
@@ -155,14 +156,26 @@ def envs(json: bool = False) -> None:
     if json:
         print_json({"envs": found})
         return
-    columns = ["id", "description", "options (keywords of gym.make) with defaults"]
-    rows = [[e["id"], e["description"], ", ".join(f"{k}={v!r}" for k, v in e["options"].items())] for e in found]
-    print_table("Environments", columns, rows)
+    columns = ["id", "description", "options (keywords of gym.make) with defaults", "difficulty="]
+    rows = [
+        [e["id"], e["description"], _keywords(e["options"]), "\n".join(starmap(_preset, e["difficulties"].items()))]
+        for e in found
+    ]
+    print_table("Environments", columns, rows, texts=len(columns))
+
+
+def _keywords(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _preset(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name}: {_keywords(options) or 'the defaults'}"
 
 
 def _describe(env_id: str, task: Any) -> dict[str, Any]:
     summary = (sys.modules[type(task).__module__].__doc__ or "").splitlines()[0]
-    return {"id": env_id, "description": summary, "options": {f.name: getattr(task, f.name) for f in fields(task)}}
+    options = {f.name: getattr(task, f.name) for f in fields(task)}
+    return {"id": env_id, "description": summary, "options": options, "difficulties": task.difficulties}
 
 
 # -- gfn analyse -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple
 
 import gymnasium as gym
@@ -19,10 +20,12 @@ import numpy as np
 
 from gfn_envs.actions import read_action
 from gfn_envs.problems import ProblemSet, ProblemSource, load_problems
+from gfn_envs.stochastic import add_stochasticity
 from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, check_options
 from gfn_envs.tasks import TASKS
 
 OnInvalid = Literal["penalize", "terminate", "noop"]
+BUILD_OPTIONS = ("problems", "split", "render_mode", "difficulty", "stochasticity")
 ON_INVALID = ("penalize", "terminate", "noop")
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of the action space: an agent may write any plain text, legal actions are part of it."""
@@ -69,6 +72,7 @@ class Turn(NamedTuple):
     action: str | None = None
     invalid: bool = False
     transition_log_prob: float = 0.0
+    stochasticity: Mapping[str, float] = MappingProxyType({})
 
 
 NOT_PLAYED = Turn()
@@ -129,7 +133,8 @@ class Episode(Generic[ProblemT, StateT]):
             cause = "solved" if self.success else "failed"
         elif self.elapsed >= self._step_limit:
             truncated, cause = True, "step_limit"
-        return Turn(task.step_reward(before, action, after), terminated, truncated, cause, action, False, log_prob)
+        reward, acted = task.step_reward(before, action, after), task.stochasticity(before, action, after)
+        return Turn(reward, terminated, truncated, cause, action, False, log_prob, acted)
 
     @property
     def log_reward(self) -> float:
@@ -162,7 +167,8 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
 
     `info` has `admissible_actions` (list of str), `action_mask` (int8 of shape (max_actions,)),
     `problem_id`, `success`, `terminal_cause`, `parsed_action`, `invalid_action`,
-    `transition_log_prob`, at the end `log_reward`, and what `Task.details` adds. All are copies.
+    `transition_log_prob`, at the end `log_reward`, after a step under `gfn_envs.stochastic` the counts
+    `stochasticity`, and what `Task.details` adds. All are copies.
 
     Args:
         task: the rules.
@@ -245,6 +251,8 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
             "invalid_action": turn.invalid,
             "transition_log_prob": turn.transition_log_prob,
         }
+        if turn.stochasticity:
+            info["stochasticity"] = dict(turn.stochasticity)
         if episode.over:
             info["log_reward"] = episode.log_reward
         info.update(self.task.details(episode.state))
@@ -309,14 +317,26 @@ def build(
         problems: path of a problem file, problems or their JSON fields, a ready set, or None for
             the family that the options describe.
         split: "train", "validation", "test" or "all".
-        options: keywords of the task and of `EnvOptions`.
+        options: keywords of the task and of `EnvOptions`; `difficulty`, the name of a preset of the task's
+            options, over which options given go; `stochasticity`, see `gfn_envs.stochastic`.
     """
     task_type = TASKS[task]()
     shell_names = tuple(EnvOptions.__dataclass_fields__)
-    check_options(task_type, options, (*shell_names, "problems", "split", "render_mode"))
+    check_options(task_type, options, (*shell_names, *BUILD_OPTIONS))
     shell = EnvOptions(**{key: value for key, value in options.items() if key in shell_names})
-    rules = task_type(**{key: value for key, value in options.items() if key not in shell_names})
+    given = {key: value for key, value in options.items() if key not in (*shell_names, *BUILD_OPTIONS)}
+    rules = task_type(**{**_preset(task_type, options.get("difficulty")), **given})
+    rules = add_stochasticity(rules, options.get("stochasticity") or {})
     return rules, _problem_source(rules, problems).split(split), shell
+
+
+def _preset(task_type: type[Task[Any, Any]], difficulty: str | None) -> Mapping[str, Any]:
+    if difficulty is None:
+        return {}
+    if difficulty not in task_type.difficulties:
+        known = ", ".join(task_type.difficulties)
+        raise ValueError(f"{task_type.__name__} has no difficulty {difficulty!r} (difficulties: {known})")
+    return task_type.difficulties[difficulty]
 
 
 def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:

@@ -1,183 +1,47 @@
-"""Three kinds of stochasticity as wrappers of tasks: noise on actions, hidden fields, other numerals.
+"""The five kinds of stochasticity as wrappers of tasks, each with its exact transition probabilities.
 
-After STORI (arXiv 2509.01793), which sorts what makes an environment uncertain. Each wrapper holds a
-task and is one, so they compose, `ActionNoise(HiddenFields(task, pattern), 0.1)`, and no wrapper draws
-anything: chance is data in `outcomes`, so that every exact yardstick of `gfn_envs.exact` still holds.
+After the taxonomy of STORI (arXiv 2509.01793):
 
-States and problems are those of the inner task; what a wrapper does not change it hands through.
+==========================  =========================================================================
+action noise                `ActionNoise`: another action slips in
+random events               `RandomEvents`: something happens that nobody chose
+concept drift               `ConceptDrift`: the rules change during the episode, once or in turns
+other representations       `Paraphrase`: roman numerals or words instead of figures
+missing state variables     `HiddenFields`, and of the history `gfn_envs.histories.Transcript(steps=...)`
+==========================  =========================================================================
+
+Each wrapper holds a task and is one, so they compose, `ActionNoise(HiddenFields(task, pattern), 0.1)`, and
+no wrapper draws anything: chance is data in `outcomes`, so that every exact yardstick of `gfn_envs.exact`
+still holds, and the environment's own seed decides what happens. Through Gymnasium,
+`gym.make(id, stochasticity={"ActionNoise": {"probability": 0.1}})` puts them on, the innermost first, and
+`info["stochasticity"]` tells after each step how often each of them acted, in expectation given the result:
+1.0 where the step shows it, a fraction where the same result had been possible without.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Generic, NamedTuple, NoReturn
 
-from gfn_envs.drawing import Drawing
-from gfn_envs.task import ProblemT, StateT, Task
+from gfn_envs.numerals import LETTERS, LONGEST, NUMERALS, SIGN, WHOLE_NUMBER, Numerals, paraphrase
+from gfn_envs.task import Problem, ProblemT, StateT, Task, check_options
+from gfn_envs.wrapped import Wrapped
 
-if TYPE_CHECKING:
-    from gfn_envs.problems import ProblemSource
-
-Numerals = Literal["roman", "words"]
-NUMERALS = ("roman", "words")
+Outcomes = tuple[tuple[float, StateT], ...]
+Event = Callable[[Task[Any, StateT], StateT], Outcomes[StateT]]
+"""What an event does to a state that is not terminal, as a distribution over states."""
 _PATTERN_LENGTH_LIMIT = 1000
 
 
 @dataclass(frozen=True)
-class Wrapped(Task[ProblemT, StateT]):
-    """A task that hands everything through to the task it holds; the base of the wrappers here.
+class _Noisy(Wrapped[ProblemT, StateT]):
+    """What wrappers that add chance share.
 
-    Args:
-        task: the inner task.
-    """
-
-    task: Task[ProblemT, StateT]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.task, Task):
-            raise TypeError(f"task must be a Task, got {type(self.task).__name__}; of an environment pass env.task")
-
-    # A plain task has one value of these for its class, a wrapper that of the task it holds.
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """Name of the inner task, which is part of the problems' ids."""
-        return self.task.name
-
-    @property
-    def problem_type(self) -> type[Any]:  # type: ignore[override]
-        """Dataclass of the inner task's problems."""
-        return self.task.problem_type
-
-    @property
-    def charset(self) -> str:  # type: ignore[override]
-        """Characters of the inner task."""
-        return self.task.charset
-
-    @property
-    def deterministic(self) -> bool:  # type: ignore[override]
-        """Whether the inner task is."""
-        return self.task.deterministic
-
-    @property
-    def horizon(self) -> int:  # type: ignore[override]
-        """Horizon of the inner task."""
-        return self.task.horizon
-
-    @property
-    def max_actions(self) -> int:  # type: ignore[override]
-        """Most legal actions of the inner task."""
-        return self.task.max_actions
-
-    @property
-    def max_observation_length(self) -> int:  # type: ignore[override]
-        """Longest observation of the inner task."""
-        return self.task.max_observation_length
-
-    @property
-    def max_action_length(self) -> int:  # type: ignore[override]
-        """Longest action of the inner task."""
-        return self.task.max_action_length
-
-    # -- problems --------------------------------------------------------------------------------
-    def problems(self) -> ProblemSource[ProblemT]:
-        """Returns the inner task's problems."""
-        return self.task.problems()
-
-    def problem_from_json(self, data: Mapping[str, Any]) -> ProblemT:
-        """Builds a problem of the inner task."""
-        return self.task.problem_from_json(data)
-
-    def check_problem(self, problem: ProblemT) -> None:
-        """Raises ValueError if the problem does not fit the inner task's options."""
-        self.task.check_problem(problem)
-
-    def load_problems(self, path: Path) -> list[ProblemT]:
-        """Reads the inner task's file format."""
-        return self.task.load_problems(path)
-
-    # -- rules -----------------------------------------------------------------------------------
-    def reset(self, problem: ProblemT) -> StateT:
-        """Returns the inner task's start state."""
-        return self.task.reset(problem)
-
-    def actions(self, state: StateT) -> tuple[str, ...]:
-        """Returns the inner task's legal actions."""
-        return self.task.actions(state)
-
-    def step(self, state: StateT, action: str) -> StateT:
-        """Returns the inner task's successor."""
-        return self.task.step(state, action)
-
-    def outcomes(self, state: StateT, action: str) -> tuple[tuple[float, StateT], ...]:
-        """Returns the inner task's successors."""
-        return self.task.outcomes(state, action)
-
-    def aliases(self, state: StateT) -> dict[str, str]:
-        """Returns the inner task's other spellings."""
-        return self.task.aliases(state)
-
-    def observe(self, state: StateT) -> str:
-        """Returns the inner task's text."""
-        return self.task.observe(state)
-
-    # -- scores ----------------------------------------------------------------------------------
-    def success(self, state: StateT) -> bool:
-        """Says whether the inner task is solved."""
-        return self.task.success(state)
-
-    def step_reward(self, state: StateT, action: str, next_state: StateT) -> float:
-        """Returns the inner task's reward of the step."""
-        return self.task.step_reward(state, action, next_state)
-
-    def log_reward(self, state: StateT) -> float:
-        """Returns the inner task's log R."""
-        return self.task.log_reward(state)
-
-    def log_reward_so_far(self, state: StateT) -> float:
-        """Returns the inner task's partial log-reward."""
-        return self.task.log_reward_so_far(state)
-
-    def solution(self, state: StateT) -> str:
-        """Returns the inner task's name of the object."""
-        return self.task.solution(state)
-
-    def details(self, state: StateT) -> dict[str, Any]:
-        """Returns the inner task's entries of `info`."""
-        return self.task.details(state)
-
-    def parents(self, state: StateT) -> tuple[tuple[StateT, str], ...] | None:
-        """Returns the inner task's incoming edges."""
-        return self.task.parents(state)
-
-    def solve(self, problem: ProblemT) -> tuple[str, ...]:
-        """Returns the inner task's solutions: no wrapper here opens or closes a way to a state."""
-        return self.task.solve(problem)
-
-    def render_text(self, state: StateT) -> str:
-        """Returns the inner task's picture, which is for who watches: it hides and rewrites nothing."""
-        return self.task.render_text(state)
-
-    def draw(self, state: StateT) -> Drawing:
-        """Returns the inner task's picture, as `render_text` does."""
-        return self.task.draw(state)
-
-
-@dataclass(frozen=True)
-class ActionNoise(Wrapped[ProblemT, StateT]):
-    """Slips: with a probability a uniformly random legal action is played instead of the chosen one.
-
-    Of n legal actions the chosen one is played with probability 1 - probability * (n - 1) / n, since a
-    slip can hit it too. Noise p inside noise q is one noise 1 - (1 - p)(1 - q). `step_reward` is told
-    the chosen action. Always a task with chance, even at 0: values of play are then the inner task's,
-    but flows are expected flows, so log Z counts histories where the inner task merges them.
-
-    Args:
-        task: the inner task, with or without chance of its own.
-        probability: of a slip, from 0 to 1.
+    Such a task has chance even where the probability is 0: values of play are then the inner task's, but
+    flows are expected flows, so log Z counts histories where the inner task merges them.
     """
 
     probability: float
@@ -196,30 +60,229 @@ class ActionNoise(Wrapped[ProblemT, StateT]):
     def step(self, state: StateT, action: str) -> NoReturn:
         """Is not defined, because an action has many outcomes."""
         raise NotImplementedError(
-            f"{action!r} has many outcomes under ActionNoise; use outcomes(), or draw_outcome() of gfn_envs.rollout"
+            f"{action!r} has many outcomes under {type(self).__name__}; "
+            "use outcomes(), or draw_outcome() of gfn_envs.rollout"
         )
 
-    def outcomes(self, state: StateT, action: str) -> tuple[tuple[float, StateT], ...]:
+    def parents(self, state: StateT) -> None:
+        """Returns None: expected flows sum over successors only, so no P_B over incoming edges enters them."""
+        return
+
+
+@dataclass(frozen=True)
+class ActionNoise(_Noisy[ProblemT, StateT]):
+    """Slips: with a probability a uniformly random legal action is played instead of the chosen one.
+
+    Of n legal actions the chosen one is played with probability 1 - probability * (n - 1) / n, since a
+    slip can hit it too. Noise p inside noise q is one noise 1 - (1 - p)(1 - q). `step_reward` is told
+    the chosen action. `info["stochasticity"]` counts that another action than the chosen one was played.
+
+    Args:
+        task: the inner task, with or without chance of its own.
+        probability: of a slip, from 0 to 1.
+    """
+
+    def outcomes(self, state: StateT, action: str) -> Outcomes[StateT]:
         """Returns the successors of all actions that can be played, equal ones merged.
 
         Raises:
             KeyError: the chosen action is not legal.
         """
+        return _merged(
+            (weight * chance, successor)
+            for played, weight in self._played(state, action)
+            for chance, successor in self.task.outcomes(state, played)
+        )
+
+    def _played(self, state: StateT, action: str) -> list[tuple[str, float]]:
+        """Returns every legal action with the probability that it is played where one is chosen."""
         legal = self.task.actions(state)
         if action not in legal:
             raise KeyError(action)
         slip = self.probability / len(legal)
-        merged: dict[StateT, float] = {}
-        for played in legal:  # in this order whatever was chosen, so that at 1 all actions are exactly equal
-            weight = slip + (1.0 - self.probability if played == action else 0.0)
-            for chance, successor in self.task.outcomes(state, played):
-                merged[successor] = merged.get(successor, 0.0) + weight * chance
-        # What cannot happen is no outcome, and a sum can exceed 1 by rounding; log-probabilities are finite and <= 0.
-        return tuple((min(chance, 1.0), successor) for successor, chance in merged.items() if chance > 0)
+        # In this order whatever was chosen, so that at probability 1 all actions are exactly equal.
+        return [(played, slip + (1.0 - self.probability if played == action else 0.0)) for played in legal]
 
-    def parents(self, state: StateT) -> None:
-        """Returns None: expected flows sum over successors only, so no P_B over incoming edges enters them."""
-        return
+    def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
+        """Returns the probability of a slip that mattered, beside what the inner wrappers did."""
+        causes = [
+            (weight * _chance_of(self.task.outcomes(state, played), next_state), played)
+            for played, weight in self._played(state, action)
+        ]
+        return _expected(
+            (weight, {type(self).__name__: float(played != action)}, self.task.stochasticity(state, played, next_state))
+            for weight, played in causes
+            if weight
+        )
+
+
+def random_action(task: Task[Any, StateT], state: StateT) -> Outcomes[StateT]:
+    """Returns the event that an action is played that nobody chose: a gust, another hand, one card more."""
+    legal = task.actions(state)
+    return tuple((chance / len(legal), after) for action in legal for chance, after in task.outcomes(state, action))
+
+
+@dataclass(frozen=True)
+class RandomEvents(_Noisy[ProblemT, StateT]):
+    """Random events: after a step that did not end the episode something happens, with a probability.
+
+    By default one of the legal actions, each equally likely, is played as well; it takes its step of the
+    horizon. An event of your own must not make an episode longer than the horizon.
+
+    Args:
+        task: the inner task, with or without chance of its own.
+        probability: of an event after a step, from 0 to 1.
+        event: what happens; a function of the inner task and the state (at module level, to be pickled).
+    """
+
+    event: Event[Any] = random_action
+
+    def outcomes(self, state: StateT, action: str) -> Outcomes[StateT]:
+        """Returns the successors without and with an event, equal ones merged."""
+        return _merged(
+            (chance * weight, end)
+            for chance, after in self.task.outcomes(state, action)
+            for weight, end, _ in self._follows(after)
+        )
+
+    def _follows(self, after: StateT) -> list[tuple[float, StateT, bool]]:
+        """Returns what can become of a state once an action led to it, and whether an event did it."""
+        if not self.task.actions(after):
+            return [(1.0, after, False)]
+        events = self.event(self.task, after)
+        happened = [(self.probability * chance, end, True) for chance, end in events]
+        return [(1.0 - self.probability, after, False), *happened]
+
+    def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
+        """Returns the probability that an event happened, beside what the inner wrappers did before it."""
+        return _expected(
+            (chance * weight, {type(self).__name__: float(event)}, self.task.stochasticity(state, action, after))
+            for chance, after in self.task.outcomes(state, action)
+            for weight, end, event in self._follows(after)
+            if end == next_state and chance * weight
+        )
+
+    def solve(self, problem: ProblemT) -> tuple[str, ...]:
+        """Returns the inner task's solutions, or by enumeration where an event can do what no action can."""
+        return self.task.solve(problem) if self.event is random_action else Task.solve(self, problem)
+
+
+@dataclass(frozen=True)
+class ReversedActions(Wrapped[ProblemT, StateT]):
+    """The list of legal actions read from its other end: the first does what the last says, and so on.
+
+    On NumberLine left and right change places. The usual second half of a `ConceptDrift`.
+
+    Args:
+        task: the inner task.
+    """
+
+    def step(self, state: StateT, action: str) -> StateT:
+        """Returns where the opposite action leads."""
+        return super().step(state, self._opposite(state, action))
+
+    def outcomes(self, state: StateT, action: str) -> Outcomes[StateT]:
+        """Returns where the opposite action can lead."""
+        return super().outcomes(state, self._opposite(state, action))
+
+    def parents(self, state: StateT) -> tuple[tuple[StateT, str], ...] | None:
+        """Returns the incoming edges by the actions that lead here now."""
+        edges = super().parents(state)
+        return None if edges is None else tuple((before, self._opposite(before, action)) for before, action in edges)
+
+    def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
+        """Returns 1 where the opposite is another action."""
+        opposite = self._opposite(state, action)
+        inner = self.task.stochasticity(state, opposite, next_state)
+        return _sum({type(self).__name__: float(opposite != action)}, inner)
+
+    def _opposite(self, state: StateT, action: str) -> str:
+        legal = self.task.actions(state)
+        if action not in legal:
+            raise KeyError(action)
+        return legal[-1 - legal.index(action)]
+
+
+class DriftState(NamedTuple, Generic[StateT]):
+    """A state of the inner task, and how many actions the player has played."""
+
+    inner: StateT
+    time: int
+
+    @property
+    def problem(self) -> Problem:
+        """The inner state's problem."""
+        problem: Problem = self.inner.problem  # type: ignore[attr-defined]  # every state has its problem
+        return problem
+
+
+@dataclass(frozen=True)
+class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
+    """Concept drift: after some steps the rules are those of another wrapper of the same task.
+
+    Only what actions do drifts; texts, legal actions and rewards are those of `task`.
+    `info["stochasticity"]` counts the steps that were played by the other rules.
+
+    Args:
+        task: the rules at first.
+        after: the rules later, around the same task: `ReversedActions(task)`, `ActionNoise(task, 0.3)`.
+        steps: how many actions are played by the rules at first.
+        cyclic: False: the rules change once (sudden). True: they change back and again, every `steps` actions.
+    """
+
+    after: Task[ProblemT, Any]
+    steps: int
+    cyclic: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.steps) is not int or self.steps < 1:
+            raise ValueError(f"steps must be an integer of at least 1, got {self.steps!r}")
+        if not isinstance(self.after, Task) or _innermost(self.after) != _innermost(self.task):
+            raise ValueError("after must be a wrapper around the same task, such as ReversedActions(task)")
+        if _drifts(self.task) or _drifts(self.after):
+            raise ValueError("ConceptDrift cannot hold another one; put it outermost, or use cyclic=True")
+
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]  # as in Wrapped
+        """Whether both sets of rules are."""
+        return self.task.deterministic and self.after.deterministic
+
+    def inner(self, state: DriftState[Any]) -> Any:
+        """Returns the state without the time."""
+        return state.inner
+
+    def rules(self, time: int) -> Task[ProblemT, Any]:
+        """Returns the rules by which the action after `time` others is played."""
+        drifted = (time // self.steps) % 2 == 1 if self.cyclic else time >= self.steps
+        return self.after if drifted else self.task
+
+    def reset(self, problem: ProblemT) -> DriftState[Any]:
+        """Returns the start state at time 0."""
+        return DriftState(self.task.reset(problem), 0)
+
+    def step(self, state: DriftState[Any], action: str) -> DriftState[Any]:
+        """Returns the successor by the rules of the hour."""
+        return DriftState(self.rules(state.time).step(state.inner, action), state.time + 1)
+
+    def outcomes(self, state: DriftState[Any], action: str) -> Outcomes[DriftState[Any]]:
+        """Returns the successors by the rules of the hour."""
+        time = state.time
+        return tuple((p, DriftState(after, time + 1)) for p, after in self.rules(time).outcomes(state.inner, action))
+
+    def parents(self, state: DriftState[Any]) -> tuple[tuple[DriftState[Any], str], ...] | None:
+        """Returns the incoming edges by the rules of the step before; None where there is chance or no merging."""
+        if not self.deterministic or (self.task.parents(state.inner)) is None:
+            return None
+        time = state.time - 1
+        edges = () if time < 0 else self.rules(time).parents(state.inner) or ()
+        return tuple((DriftState(before, time), action) for before, action in edges)
+
+    def stochasticity(self, state: DriftState[Any], action: str, next_state: DriftState[Any]) -> dict[str, float]:
+        """Returns 1 for a step by the other rules, beside what the wrappers of the rules did."""
+        rules = self.rules(state.time)
+        inner = rules.stochasticity(state.inner, action, next_state.inner)
+        return _sum({type(self).__name__: float(rules is self.after)}, inner)
 
 
 @dataclass(frozen=True)
@@ -267,7 +330,12 @@ class HiddenFields(Wrapped[ProblemT, StateT]):
 
     def observe(self, state: StateT) -> str:
         """Returns the inner task's text with the matches hidden; an empty match hides nothing."""
-        return self._compiled.sub(lambda match: self.replacement if match[0] else "", self.task.observe(state))
+        return self._compiled.sub(lambda match: self.replacement if match[0] else "", super().observe(state))
+
+    def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
+        """Returns how many matches the new observation hides."""
+        hidden = sum(bool(match[0]) for match in self._compiled.finditer(super().observe(next_state)))
+        return _sum({type(self).__name__: float(hidden)}, super().stochasticity(state, action, next_state))
 
 
 @dataclass(frozen=True)
@@ -292,92 +360,97 @@ class Paraphrase(Wrapped[ProblemT, StateT]):
     @property
     def charset(self) -> str:  # type: ignore[override]  # as in Wrapped
         """Characters of the inner task and of the numerals."""
-        return "".join(sorted({*self.task.charset, *_LETTERS[self.numbers]}))
+        return "".join(sorted({*self.task.charset, *LETTERS[self.numbers]}))
 
     @property
     def max_observation_length(self) -> int:  # type: ignore[override]  # as in Wrapped
         """A bound: the text made of the numbers that grow most, each with a character between."""
-        length, sign = self.task.max_observation_length, len(_SIGN[self.numbers])
+        length, sign = self.task.max_observation_length, len(SIGN[self.numbers])
         growth = max(
             max((longest + 1) / (digits + 1), (longest + sign + 1) / (digits + 2))
-            for digits, longest in enumerate(_LONGEST[self.numbers], start=1)
+            for digits, longest in enumerate(LONGEST[self.numbers], start=1)
         )
         return math.ceil(growth * (length + 1))
 
     def observe(self, state: StateT) -> str:
         """Returns the inner task's text with its whole numbers in the other representation."""
-        return paraphrase(self.task.observe(state), self.numbers)
+        return paraphrase(super().observe(state), self.numbers)
+
+    def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
+        """Returns how many numbers of the new observation are whole."""
+        rewritten = sum(1 for _ in WHOLE_NUMBER.finditer(super().observe(next_state)))
+        return _sum({type(self).__name__: float(rewritten)}, super().stochasticity(state, action, next_state))
 
 
-# -- numerals ------------------------------------------------------------------------------------------
-_WHOLE_NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)])-)?"
-    r"(?<!\w)(?<![0-9][.,])(?<![\w)]-)(?P<digits>0|[1-9][0-9]*)"
-    r"(?!\w|[.,][0-9]|-\w)"
-)
-_ROMAN = tuple(
-    zip(
-        (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
-        ("M", "CM", "D", "CD", "C", "XC", "L", "XL", "X", "IX", "V", "IV", "I"),
-        strict=True,
-    )
-)
-_NAMES = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
-_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_SIGN = {"roman": "-", "words": "minus "}
-_LETTERS = {
-    "roman": "".join(symbol for _, symbol in _ROMAN) + "nulla",
-    "words": "".join((*_NAMES, *_TENS)) + " -minushundredthousand",
+STOCHASTICITY: dict[str, type[Wrapped[Any, Any]]] = {
+    wrapper.__name__: wrapper
+    for wrapper in (ActionNoise, RandomEvents, ReversedActions, ConceptDrift, HiddenFields, Paraphrase)
 }
-_LONGEST = {"roman": (5, 8, 12, 15), "words": (5, 13, 27, 42, 50, 64)}
-"""Most characters of a numeral of 1, 2, ... digits, such as nulla, LXXXVIII, DCCCLXXXVIII."""
 
 
-def paraphrase(text: str, numbers: Numerals) -> str:
-    """Returns a text with its whole numbers as roman numerals or English words.
+def add_stochasticity(task: Task[Any, Any], wrappers: Mapping[str, Mapping[str, Any]]) -> Task[Any, Any]:
+    """Returns a task with wrappers put around it, the first innermost.
 
-    A whole number stands by itself: the digits of `b1`, `17s`, `007`, `0.5`, `1,000` and `3-4` stay, and
-    so do numbers beyond what `roman` and `in_words` can write. Of `-3` the sign is kept (`-III`) or
-    written (`minus three`).
+    Args:
+        task: the innermost task.
+        wrappers: names of the classes here, each with its keywords, as JSON can hold them. The keyword
+            `after` of ConceptDrift is again such a mapping, of what is put around the same task:
+            `{"ConceptDrift": {"after": {"ReversedActions": {}}, "steps": 3}}`.
+
+    Raises:
+        ValueError: a name, a keyword or its value is wrong.
     """
-    write = roman if numbers == "roman" else in_words
-
-    def replaced(match: re.Match[str]) -> str:
-        if len(match["digits"]) > len(_LONGEST[numbers]) or (numbers == "roman" and int(match["digits"]) > 3999):
-            return match[0]
-        return (_SIGN[numbers] if match["sign"] else "") + write(int(match["digits"]))
-
-    return _WHOLE_NUMBER.sub(replaced, text)
-
-
-def roman(number: int) -> str:
-    """Returns the roman numeral of 1..3999; 0 is `nulla`, the word that medieval tables write for it."""
-    if not 0 <= number <= 3999:
-        raise ValueError(f"roman numerals go from 0 to 3999, got {number}")
-    if number == 0:
-        return "nulla"
-    written = ""
-    for value, symbol in _ROMAN:
-        count, number = divmod(number, value)
-        written += symbol * count
-    return written
+    if not isinstance(wrappers, Mapping):
+        raise ValueError(f"stochasticity must map names to keywords, got {wrappers!r}")
+    wrapped = task
+    for name, keywords in wrappers.items():
+        if name not in STOCHASTICITY:
+            raise ValueError(f"there is no stochasticity {name!r}; there are {', '.join(STOCHASTICITY)}")
+        if not isinstance(keywords, Mapping):
+            raise ValueError(f"stochasticity of {name} must be its keywords, got {keywords!r}")
+        after = {"after": add_stochasticity(task, keywords["after"])} if "after" in keywords else {}
+        try:
+            check_options(STOCHASTICITY[name], keywords)
+            wrapped = STOCHASTICITY[name](wrapped, **{**keywords, **after})
+        except TypeError as error:
+            raise ValueError(f"stochasticity of {name}: {error}") from None
+    return wrapped
 
 
-def in_words(number: int) -> str:
-    """Returns 0..999999 in English words, such as `two-hundred-forty-one`.
+# -- distributions -------------------------------------------------------------------------------------
+def _merged(outcomes: Iterable[tuple[float, StateT]]) -> Outcomes[StateT]:
+    """Returns a distribution with equal states merged and impossible ones left out."""
+    merged: dict[StateT, float] = {}
+    for chance, state in outcomes:
+        merged[state] = merged.get(state, 0.0) + chance
+    # A sum can exceed 1 by rounding; log-probabilities are finite and <= 0.
+    return tuple((min(chance, 1.0), state) for state, chance in merged.items() if chance > 0)
 
-    The hyphens tell 102 (`one-hundred-two`) from the list 100 2 (`one-hundred two`).
-    """
-    if not 0 <= number <= 999_999:
-        raise ValueError(f"numbers in words go from 0 to 999999, got {number}")
-    for unit, unit_name in ((1000, "thousand"), (100, "hundred")):
-        if number >= unit:
-            count, rest = divmod(number, unit)
-            return f"{in_words(count)}-{unit_name}" + (f"-{in_words(rest)}" if rest else "")
-    if number < len(_NAMES):
-        return _NAMES[number]
-    tens, ones = divmod(number, 10)
-    return _TENS[tens] + (f"-{_NAMES[ones]}" if ones else "")
+
+def _chance_of(outcomes: Outcomes[StateT], state: StateT) -> float:
+    return sum(chance for chance, successor in outcomes if successor == state)
+
+
+def _sum(*counts: Mapping[str, float]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for one in counts:
+        for name, count in one.items():
+            total[name] = total.get(name, 0.0) + count
+    return total
+
+
+def _expected(causes: Iterable[tuple[float, Mapping[str, float], Mapping[str, float]]]) -> dict[str, float]:
+    """Returns the mean of the counts over what can have caused a step, each with its weight."""
+    listed = list(causes)
+    total = math.fsum(weight for weight, _, _ in listed)
+    return _sum(*({n: c * weight / total for n, c in _sum(*counts).items()} for weight, *counts in listed))
+
+
+def _innermost(task: Task[Any, Any]) -> Task[Any, Any]:
+    while isinstance(task, Wrapped):
+        task = task.task
+    return task
+
+
+def _drifts(task: Task[Any, Any]) -> bool:
+    return isinstance(task, ConceptDrift) or (isinstance(task, Wrapped) and _drifts(task.task))

@@ -21,6 +21,7 @@ from gfn_envs.drawing import Drawing, text_drawing
 if TYPE_CHECKING:
     from gfn_envs.problems import ProblemSource
 
+Presets = Mapping[str, Mapping[str, Any]]
 LOG_REWARD_FLOOR = math.log(1e-4)
 """Log-reward of a failure: rewards must be positive for a GFlowNet to have a target."""
 
@@ -69,6 +70,8 @@ class Task(ABC, Generic[ProblemT, StateT]):
     """Every character that an observation or a legal action can contain."""
     deterministic: ClassVar[bool] = True
     """False where `outcomes` is the rule and `step` is not defined."""
+    difficulties: ClassVar[Presets] = {}
+    """Named presets, the easiest first: the options that `difficulty=` of `gym.make` stands for."""
 
     horizon: int
     """Most steps that an episode can have."""
@@ -165,6 +168,10 @@ class Task(ABC, Generic[ProblemT, StateT]):
         """
         return {}
 
+    def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
+        """Returns how often each wrapper of `gfn_envs.stochastic` acted in a step, in expectation given its result."""
+        return {}
+
     def parents(self, state: StateT) -> tuple[tuple[StateT, str], ...] | None:
         """Returns the incoming edges from reachable states, or None.
 
@@ -185,7 +192,7 @@ class Task(ABC, Generic[ProblemT, StateT]):
         return self.observe(state)
 
     def draw(self, state: StateT) -> Drawing:
-        """Returns the picture for `render_mode` "rgb_array" and "human"; by default `render_text` as a sheet of text."""
+        """Returns the picture for `render_mode` "rgb_array" and "human"; by default what `render_text` says."""
         return text_drawing(self.render_text(state), self.name)
 
 

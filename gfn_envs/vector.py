@@ -135,7 +135,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
     def _info(self, turns: list[Turn]) -> dict[str, Any]:
         """Returns the keys of the single environment as arrays, each with its mask `_key`."""
         episodes, count = self._episodes, self.num_envs
-        _, _, _, causes, actions, invalid, log_probs = zip(*turns, strict=True)
+        _, _, _, causes, actions, invalid, log_probs, acted = zip(*turns, strict=True)
         lengths = np.array([len(episode.actions) for episode in episodes])
         info: dict[str, Any] = {
             "admissible_actions": np.fromiter([list(episode.actions) for episode in episodes], object, count),
@@ -151,6 +151,9 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         info |= {key: np.array([entries[key] for entries in details]) for key in details[0]}
         present = np.ones((len(info), count), dtype=np.bool_)
         info |= {f"_{key}": row for key, row in zip(list(info), present, strict=True)}
+        if any(acted):
+            counts = np.fromiter([dict(one) for one in acted], object, count)
+            info |= {"stochasticity": counts, "_stochasticity": np.array([bool(one) for one in acted])}
         ended = np.array([episode.over for episode in episodes])
         if ended.any():
             log_rewards = [episode.log_reward if episode.over else 0.0 for episode in episodes]

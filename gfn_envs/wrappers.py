@@ -1,11 +1,12 @@
-"""Views of a text environment for fixed-size networks: an action index, and token ids.
+"""Views of a text environment: an action index, token ids for fixed-size networks, other rewards.
 
-Both keep nothing of the episode, so both stay right after `get_state`, `set_state` and `clone` of
+They keep nothing of the episode, so they stay right after `get_state`, `set_state` and `clone` of
 the environment inside. Views of the history are in `gfn_envs.histories`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ Tokens = dict[str, np.ndarray]
 
 ILLEGAL_ACTION = " "
 """What an index without an action plays: a blank names no action, so `on_invalid` decides."""
+REWARD_VARIANTS = ("success", "reward", "log_reward", "shaped")
 _MEMOISED_TEXTS = 1 << 16
 
 
@@ -123,6 +125,55 @@ class TokenObservation(gym.Wrapper[Any, Any, str, Any], gym.utils.RecordConstruc
         if len(ids) > len(row):
             raise ValueError(f"{text[:60]!r} has {len(ids)} tokens, {limit} is {len(row)}; pass a larger {limit}")
         row[: len(ids)] = ids
+
+
+class RewardVariant(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Another reward of the same episode, made from the task's log R and success.
+
+    ==============  ==============================================================================
+    "success"       1 at an end that is solved, otherwise 0
+    "reward"        R at the end, otherwise 0: what a GFlowNet samples in proportion to
+    "log_reward"    log R at the end, otherwise 0
+    "shaped"        the growth of the partial log-reward, and at the end what is missing to log R
+    ==============  ==============================================================================
+
+    The shaped rewards of an episode sum to log R minus the start's partial log-reward: potential-based
+    shaping (Ng, Harada and Russell 1999) with the potential of forward-looking GFlowNets (arXiv
+    2302.01687). An episode cut short counts as a failure. An illegal action keeps its own reward, see
+    `EnvOptions`, also where it ends the episode.
+
+    Args:
+        env: an environment around a `Task`, with any views around it.
+        reward: one of the names above.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], reward: str) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, reward=reward)
+        if reward not in REWARD_VARIANTS:
+            raise ValueError(f"reward must be one of {REWARD_VARIANTS}, got {reward!r}")
+        gym.Wrapper.__init__(self, env)
+        self.reward = reward
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Plays an action of the environment inside and pays this reward for it."""
+        before = self._log_reward_so_far() if self.reward == "shaped" else 0.0
+        observation, inner_reward, terminated, truncated, info = self.env.step(action)
+        if info["invalid_action"]:
+            return observation, float(inner_reward), terminated, truncated, info
+        return observation, self._reward(before, terminated or truncated, info), terminated, truncated, info
+
+    def _reward(self, before: float, over: bool, info: dict[str, Any]) -> float:
+        if self.reward == "shaped":
+            return float((info["log_reward"] if over else self._log_reward_so_far()) - before)
+        if not over:
+            return 0.0
+        if self.reward == "success":
+            return float(info["success"])
+        return float(math.exp(info["log_reward"]) if self.reward == "reward" else info["log_reward"])
+
+    def _log_reward_so_far(self) -> float:
+        inner: Any = self.env.unwrapped
+        return float(inner.task.log_reward_so_far(inner.get_state().state))
 
 
 def _token_space(vocabulary_size: int, shape: tuple[int, ...]) -> gym.spaces.Box:

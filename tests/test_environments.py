@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 
 import gfn_envs
 from gfn_envs.env import PRINTABLE
+from gfn_envs.exact import analyse
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks import TASKS
@@ -483,3 +484,31 @@ def test_make_vec_shows_true_text_where_shared_memory_freezes_it(env_id):
             assert (list(vector.reset(seed=0)[0]) == true) is right
         finally:
             vector.close()
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_difficulties_are_presets_that_options_override(env_id):
+    task = gym.make(env_id).unwrapped.task
+    assert list(task.difficulties) == ["easy", "medium", "hard"]
+    for name, preset in task.difficulties.items():
+        env = gym.make(env_id, difficulty=name)
+        assert env.unwrapped.task == type(task)(**preset)
+        env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"no difficulty 'extreme' \(difficulties: easy, medium, hard\)"):
+        gym.make(env_id, difficulty="extreme")
+
+
+def test_an_option_given_goes_over_the_preset():
+    env = gym.make("gfn_envs/NumberLine-v0", difficulty="hard", high=30).unwrapped
+    assert (env.task.low, env.task.high) == (10, 30)
+    assert gym.make_vec("gfn_envs/NumberLine-v0", difficulty="hard", high=30).task == env.task
+
+
+def test_harder_is_harder_for_random_play():
+    for env_id in ("gfn_envs/NumberLine-v0", "gfn_envs/BlocksWorld-v0"):
+        envs = [gym.make(env_id, difficulty=name).unwrapped for name in ("easy", "medium", "hard")]
+        chances = [
+            np.mean([analyse(env.task, problem).chance for problem in env.problems.take(5, np.random.default_rng(0))])
+            for env in envs
+        ]
+        assert chances == sorted(chances, reverse=True)

@@ -4,29 +4,34 @@ import math
 import pickle
 from fractions import Fraction
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gfn_envs  # noqa: F401  # registers the environments
 from gfn_envs.checks import check_task
 from gfn_envs.env import TextEnv
 from gfn_envs.exact import analyse, analyse_graph, enumerate_states
+from gfn_envs.numerals import LONGEST, in_words, paraphrase, roman
 from gfn_envs.problems import ProblemSet
 from gfn_envs.stochastic import (
-    _LONGEST,
     ActionNoise,
+    ConceptDrift,
+    DriftState,
     HiddenFields,
     Paraphrase,
-    Wrapped,
-    in_words,
-    paraphrase,
-    roman,
+    RandomEvents,
+    ReversedActions,
+    add_stochasticity,
+    random_action,
 )
 from gfn_envs.task import Task
 from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.game24 import Game24
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem, NumberLineState
+from gfn_envs.wrapped import Wrapped
 
 LINE = NumberLine(0, 5)
 PROBLEMS = LINE.problems().problems
@@ -36,7 +41,8 @@ probabilities = st.floats(0, 1)
 
 def towards_the_goal(graph):
     """Returns the policy that always chooses the step to the goal."""
-    wanted = ["+" if state.problem.goal > state.position else "-" for state in graph.states]
+    walkers = [state.inner if isinstance(state, DriftState) else state for state in graph.states]
+    wanted = ["+" if state.problem.goal > state.position else "-" for state in walkers]
     return [np.array([float(a == w) for a in actions]) for w, actions in zip(wanted, graph.actions, strict=True)]
 
 
@@ -372,7 +378,7 @@ def test_the_longest_numerals_are_the_longest(write, numbers, top):
     for number in range(0, top + 1, 1 if top < 10_000 else 7):  # with 777777, and multiples that are as long
         digits = len(str(number))
         longest[digits] = max(longest.get(digits, 0), len(write(number)))
-    assert tuple(longest.values()) == _LONGEST[numbers]
+    assert tuple(longest.values()) == LONGEST[numbers]
 
 
 def test_unknown_numerals_are_refused():
@@ -400,3 +406,246 @@ def test_an_environment_reports_the_chance_of_what_happened_and_slips_as_often_a
     # The wrong step needs a slip and the other of two actions; 4 standard deviations of the binomial.
     rate = slip / 2
     assert abs(wrong - plays * rate) < 4 * math.sqrt(plays * rate * (1 - rate))
+
+
+# -- random events ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("event", [Fraction(0), Fraction(1, 4), Fraction(1, 2), Fraction(1)])
+def test_a_gust_before_the_last_step_costs_half_its_probability(event):
+    """Two steps from the goal with two steps left: a gust carries the walker there or uses up the time."""
+    task = RandomEvents(NumberLine(0, 9, horizon=2), float(event))
+    graph = enumerate_states(task, NumberLineProblem(3, 5, 0, 9))
+    assert graph.reached(towards_the_goal(graph)) @ graph.successes == pytest.approx(float(1 - event / 2), abs=1e-15)
+
+
+@pytest.mark.parametrize("event", [Fraction(0), Fraction(1, 3), Fraction(1)])
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.id)
+def test_gusts_have_their_exact_effect_on_a_walk_to_the_goal(problem, event):
+    def arrives(distance, far, left):
+        """The exact chance by recursion over the distance to the goal, with the wall at distance `far`."""
+        if distance == 0:
+            return Fraction(1)
+        if left == 0:
+            return Fraction(0)
+        moved = distance - 1
+        if moved == 0 or left == 1:
+            return Fraction(moved == 0)
+        blown = (arrives(moved - 1, far, left - 2) + arrives(min(moved + 1, far), far, left - 2)) / 2
+        return (1 - event) * arrives(moved, far, left - 1) + event * blown
+
+    graph = enumerate_states(RandomEvents(LINE, float(event)), problem)
+    far = problem.goal if problem.start < problem.goal else 5 - problem.goal
+    expected = arrives(abs(problem.start - problem.goal), far, LINE.horizon)
+    assert graph.reached(towards_the_goal(graph)) @ graph.successes == pytest.approx(float(expected), abs=1e-12)
+
+
+def to_the_left_end(task, state):
+    """An event of one's own: the walker is carried to the left end, which takes no time."""
+    return ((1.0, state._replace(position=state.problem.low)),)
+
+
+def test_an_event_of_ones_own_happens_and_is_listed_by_solve():
+    task = RandomEvents(NumberLine(0, 3, horizon=3), 1.0, to_the_left_end)
+    problem = NumberLineProblem(2, 0, 0, 3)
+    assert {end.position for _, end in task.outcomes(task.reset(problem), "+")} == {0}
+    assert task.solve(problem) == ("0 after 1 steps",)
+    assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_no_event_follows_the_end():
+    task = RandomEvents(LINE, 1.0)
+    state = task.reset(NumberLineProblem(4, 5, 0, 5))
+    assert [(chance, end.position) for chance, end in task.outcomes(state, "+")] == [(1.0, 5)]
+
+
+def figures(task, problem):
+    """Returns all that an exact analysis says in numbers."""
+    return {name: value for name, value in analyse(task, problem).to_json().items() if name != "problem_id"}
+
+
+# -- reversed actions and concept drift ------------------------------------------------------------
+def test_reversed_actions_do_the_opposite_and_keep_chance_and_optimum():
+    task = ReversedActions(LINE)
+    for problem in PROBLEMS:
+        start = task.reset(problem)
+        assert task.step(start, "+") == LINE.step(start, "-")
+        assert figures(task, problem) == pytest.approx(figures(LINE, problem), rel=1e-12)
+        graph = enumerate_states(task, problem)
+        there = graph.reached(towards_the_goal(graph)) @ graph.successes
+        assert there == 0, "a walker who does not notice never arrives"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("goal", [1, 2, 3, 4, 5])
+def test_after_a_sudden_drift_who_does_not_notice_arrives_only_if_it_was_near(goal, steps):
+    task = ConceptDrift(LINE, ReversedActions(LINE), steps)
+    graph = enumerate_states(task, NumberLineProblem(0, goal, 0, 5))
+    wanted = [np.array([float(action == "+") for action in actions]) for actions in graph.actions]
+    assert graph.reached(wanted) @ graph.successes == float(goal <= steps)
+
+
+@pytest.mark.parametrize(("period", "furthest"), [(1, 1), (2, 2), (3, 3)])
+def test_a_cyclic_drift_walks_to_and_fro(period, furthest):
+    task = ConceptDrift(NumberLine(-5, 5), ReversedActions(NumberLine(-5, 5)), period, cyclic=True)
+    state, positions = task.reset(NumberLineProblem(0, 5, -5, 5)), [0]
+    while task.actions(state):
+        state = task.step(state, "+")
+        positions.append(state.inner.position)
+    there_and_back = [*range(furthest), *range(furthest, 0, -1)]
+    assert positions == [there_and_back[t % (2 * period)] for t in range(len(positions))]
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_who_notices_loses_nothing_by_a_drift(cyclic):
+    for problem in PROBLEMS:
+        task = ConceptDrift(LINE, ReversedActions(LINE), 3, cyclic)
+        assert figures(task, problem) == pytest.approx(figures(LINE, problem), rel=1e-12)
+
+
+def test_the_chance_of_a_slip_can_drift():
+    """One step from the goal with two steps: the first never slips, from the second on every one does."""
+    line = NumberLine(0, 9, horizon=2)
+    task = ConceptDrift(line, ActionNoise(line, 0.4), steps=1)
+    assert not task.deterministic
+    graph = enumerate_states(task, NumberLineProblem(3, 5, 0, 9))
+    assert graph.reached(towards_the_goal(graph)) @ graph.successes == pytest.approx(1 - 0.4 / 2, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ConceptDrift(LINE, ReversedActions(LINE), 0), "at least 1"),
+        (lambda: ConceptDrift(LINE, ReversedActions(LINE), True), "at least 1"),
+        (lambda: ConceptDrift(LINE, ReversedActions(NumberLine(0, 6)), 1), "around the same task"),
+        (lambda: ConceptDrift(LINE, None, 1), "around the same task"),
+        (lambda: ConceptDrift(ConceptDrift(LINE, ReversedActions(LINE), 1), LINE, 1), "another one"),
+    ],
+)
+def test_a_drift_that_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        RandomEvents(NumberLine(0, 3), 0.2),
+        ReversedActions(NumberLine(0, 3)),
+        ConceptDrift(NumberLine(0, 3), ReversedActions(NumberLine(0, 3)), 2),
+        ConceptDrift(NumberLine(0, 3), ActionNoise(NumberLine(0, 3), 0.2), 1, cyclic=True),
+        ActionNoise(ConceptDrift(NumberLine(0, 3), ReversedActions(NumberLine(0, 3)), 2), 0.1),
+        Paraphrase(ConceptDrift(NumberLine(0, 3), ReversedActions(NumberLine(0, 3)), 2), "words"),
+        RandomEvents(ActionNoise(HiddenFields(NumberLine(0, 3), GOAL), 0.1), 0.3),
+        ConceptDrift(Game24(count=3), ReversedActions(Game24(count=3)), 1),
+        ReversedActions(BlackJack()),
+    ],
+    ids=repr,
+)
+def test_events_and_drift_keep_the_contract(task):
+    problems = task.problems().take(2, np.random.default_rng(0))
+    assert [check for check in check_task(task, problems) if not check.passed] == []
+
+
+# -- what happened ---------------------------------------------------------------------------------
+def test_a_slip_that_shows_is_certain_and_one_that_cannot_be_told_apart_is_not():
+    task = ActionNoise(LINE, 0.5)
+    start = task.reset(NumberLineProblem(0, 5, 0, 5))
+    (stayed, moved) = (LINE.step(start, "-"), LINE.step(start, "+"))
+    assert task.stochasticity(start, "+", stayed) == {"ActionNoise": 1.0}
+    assert task.stochasticity(start, "+", moved) == {"ActionNoise": 0.0}
+    walled = ActionNoise(RandomEvents(LINE, 0.5), 0.5)
+    told = walled.stochasticity(start, "+", NumberLineState(start.problem, 0, 2))
+    # causes of being back at 0 after two steps: '+' then a gust '-' (3/4 * 1/4), slip '-' then a gust '-' (1/4 * 1/4)
+    assert told == pytest.approx({"ActionNoise": 1 / 4, "RandomEvents": 1.0})
+
+
+def test_noise_inside_noise_counts_both():
+    inner = ActionNoise(LINE, 0.5)
+    task = ActionNoise(inner, 0.5)
+    start = task.reset(NumberLineProblem(2, 5, 0, 5))
+    # '+' was chosen and played: no slip (3/4 * 3/4), or two that undo each other (1/4 * 1/4)
+    assert task.stochasticity(start, "+", LINE.step(start, "+")) == pytest.approx({"ActionNoise": 2 * 1 / 10})
+    # '-' was played: exactly one of the two slipped
+    assert task.stochasticity(start, "+", LINE.step(start, "-")) == pytest.approx({"ActionNoise": 1.0})
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), probabilities)
+def test_counts_are_calibrated(seed, p):
+    """Over all outcomes of an action, the expected counts average to the probability that was asked for."""
+    rng = np.random.default_rng(seed)
+    task = RandomEvents(LINE, p)
+    state = task.reset(PROBLEMS[rng.integers(len(PROBLEMS))])
+    action = task.actions(state)[rng.integers(2)]
+    mean = sum(c * task.stochasticity(state, action, s)["RandomEvents"] for c, s in task.outcomes(state, action))
+    ended = not LINE.actions(LINE.step(state, action))
+    assert mean == pytest.approx(0.0 if ended else p, abs=1e-12)
+
+
+STOCHASTIC = {
+    "ActionNoise": {"probability": 0.25},
+    "RandomEvents": {"probability": 0.25},
+    "ConceptDrift": {"after": {"ReversedActions": {}}, "steps": 2},
+    "HiddenFields": {"pattern": GOAL},
+    "Paraphrase": {"numbers": "words"},
+}
+
+
+def test_gym_make_puts_wrappers_on_in_order_and_tells_what_they_did():
+    chosen = {name: STOCHASTIC[name] for name in ("RandomEvents", "HiddenFields", "Paraphrase", "ActionNoise")}
+    env = gym.make("gfn_envs/NumberLine-v0", stochasticity=chosen)
+    observation, info = env.reset(seed=3)
+    task = env.unwrapped.task
+    assert task == ActionNoise(Paraphrase(HiddenFields(RandomEvents(LINE, 0.25), GOAL), "words"), 0.25)
+    assert observation.startswith("Goal: ?. Position: ")
+    assert "stochasticity" not in info, "nothing has happened yet"
+    over = False
+    while not over:
+        _, _, terminated, truncated, info = env.step("+")
+        over = terminated or truncated
+        assert set(info["stochasticity"]) == set(chosen)
+        assert info["stochasticity"]["HiddenFields"] == 1
+        assert info["stochasticity"]["Paraphrase"] == 4, "position, line and steps left; the goal is hidden"
+
+
+def test_the_same_seed_gives_the_same_chance_in_single_and_vector_environments():
+    keywords = {"stochasticity": {name: STOCHASTIC[name] for name in ("ActionNoise", "RandomEvents")}}
+    vector = gym.make_vec("gfn_envs/NumberLine-v0", num_envs=3, autoreset_mode="Disabled", **keywords)
+    singles = [gym.make("gfn_envs/NumberLine-v0", **keywords) for _ in range(3)]
+    shown, _ = vector.reset(seed=11)
+    assert list(shown) == [env.reset(seed=11 + index)[0] for index, env in enumerate(singles)]
+    shown, _, _, _, info = vector.step(["+"] * 3)
+    steps = [env.step("+") for env in singles]
+    assert list(shown) == [step[0] for step in steps]
+    assert list(info["stochasticity"]) == [step[4]["stochasticity"] for step in steps]
+
+
+def test_drift_goes_through_gym_make_and_survives_clone():
+    drift = {"ConceptDrift": STOCHASTIC["ConceptDrift"]}
+    env = gym.make("gfn_envs/NumberLine-v0", stochasticity=drift).unwrapped
+    env.reset(seed=0, options={"problem": {"start": 0, "goal": 5}})
+    counts = [env.step("+")[4]["stochasticity"]["ConceptDrift"] for _ in range(4)]
+    assert counts == [0, 0, 1, 1]
+    assert env.get_state().state == DriftState(NumberLineState(NumberLineProblem(0, 5, 0, 5), 0, 4), 4)
+    assert env.clone().step("-")[0] == env.step("-")[0]
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "message"),
+    [
+        ({"Slips": {}}, "there is no stochasticity 'Slips'"),
+        ({"ActionNoise": {"chance": 0.1}}, "no option 'chance'"),
+        ({"ActionNoise": {}}, "probability"),
+        ({"ActionNoise": {"probability": 2}}, "from 0 to 1"),
+        ({"ActionNoise": 0.1}, "must be its keywords"),
+        ([("ActionNoise", 0.1)], "must map names to keywords"),
+        ({"ConceptDrift": {"after": {"Slips": {}}, "steps": 1}}, "there is no stochasticity 'Slips'"),
+    ],
+)
+def test_wrong_wrappers_are_refused_with_a_sentence(wrappers, message):
+    with pytest.raises(ValueError, match=message):
+        add_stochasticity(LINE, wrappers)
+
+
+def test_the_default_event_is_one_more_action():
+    state = LINE.reset(NumberLineProblem(2, 5, 0, 5))
+    assert {(p, after.position) for p, after in random_action(LINE, state)} == {(0.5, 1), (0.5, 3)}

@@ -1,5 +1,6 @@
 """The views: what they show, that two keep nothing of the episode, and that two keep its history and no more."""
 
+import math
 import pickle
 import warnings
 
@@ -9,8 +10,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import gfn_envs  # noqa: F401
+from gfn_envs.env import TextEnv
 from gfn_envs.histories import ILLEGAL_SHOWN, ChatMessages, Transcript
-from gfn_envs.wrappers import DiscreteActions, TokenObservation
+from gfn_envs.task import LOG_REWARD_FLOOR
+from gfn_envs.tasks.numberline import NumberLine
+from gfn_envs.wrappers import REWARD_VARIANTS, DiscreteActions, RewardVariant, TokenObservation
 
 IDS = ("gfn_envs/Game24-v0", "gfn_envs/NumberLine-v0")
 BYTES = 256
@@ -447,3 +451,88 @@ def test_orders_without_sense_are_refused(outer, inner):
     env = inner(line_env())
     with pytest.raises(ValueError, match=r"needs text observations.*use one history at most.*Observation\(Transcript"):
         outer(env)
+
+
+# -- reward variants -------------------------------------------------------------------------------
+WALK = {"problem": {"start": 2, "goal": 4}}
+
+
+def rewards(env, actions):
+    env.reset(seed=0, options=WALK)
+    return [env.step(action)[1] for action in actions]
+
+
+class Nearing(NumberLine):
+    """A line whose partial log-reward is the distance walked off, so that shaping has something to pay."""
+
+    def log_reward_so_far(self, state):
+        return -float(abs(state.position - state.problem.goal))
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected"),
+    [
+        ("success", [0, 0, 0, 1]),
+        ("reward", [0, 0, 0, 1]),
+        ("log_reward", [0, 0, 0, 0]),
+        ("shaped", [-1, 1, 1, 1]),
+    ],
+)
+def test_a_solved_walk_pays_what_the_table_says(reward, expected):
+    assert rewards(RewardVariant(TextEnv(Nearing(), Nearing().problems()), reward), "-+++") == expected
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected"),
+    [
+        ("success", [0, 0]),
+        ("reward", [0, pytest.approx(1e-4)]),
+        ("log_reward", [0, LOG_REWARD_FLOOR]),
+        ("shaped", [-1, LOG_REWARD_FLOOR + 3]),
+    ],
+)
+def test_a_failed_walk_pays_what_the_table_says(reward, expected):
+    task = Nearing(horizon=2)
+    assert rewards(RewardVariant(TextEnv(task, task.problems()), reward), "--") == expected
+
+
+@pytest.mark.parametrize("env_id", sorted(env_id for env_id in gym.registry if env_id.startswith("gfn_envs/")))
+@pytest.mark.parametrize("reward", REWARD_VARIANTS)
+def test_rewards_of_random_play_sum_to_what_the_end_says(env_id, reward):
+    env, rng = RewardVariant(gym.make(env_id), reward), np.random.default_rng(0)
+    for seed in range(5):
+        _, info = env.reset(seed=seed)
+        task, state = env.unwrapped.task, env.unwrapped.get_state().state
+        total, over, start = 0.0, False, task.log_reward_so_far(state)
+        while not over:
+            _, gained, terminated, truncated, info = env.step(str(rng.choice(info["admissible_actions"])))
+            total, over = total + gained, terminated or truncated
+        log_reward = info["log_reward"]
+        sums = {"success": float(info["success"]), "reward": math.exp(log_reward), "log_reward": log_reward}
+        assert total == pytest.approx(sums.get(reward, log_reward - start))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env: RewardVariant(DiscreteActions(env), "reward"),
+        lambda env: DiscreteActions(RewardVariant(env, "reward")),
+    ],
+)
+def test_reward_variants_go_inside_and_outside_other_views(wrap):
+    env = wrap(gym.make("gfn_envs/NumberLine-v0"))
+    assert rewards(env, [0, 1, 1, 1]) == [0, 0, 0, 1]
+    assert rewards(pickle.loads(pickle.dumps(env)), [0, 1, 1, 1]) == [0, 0, 0, 1]
+    assert rewards(gym.make(env.spec), [0, 1, 1, 1]) == [0, 0, 0, 1]
+    assert rewards(RewardVariant(ChatMessages(gym.make("gfn_envs/NumberLine-v0")), "reward"), "-+++") == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("on_invalid", ["penalize", "terminate"])
+def test_an_illegal_action_keeps_its_own_reward(on_invalid):
+    env = gym.make("gfn_envs/NumberLine-v0", on_invalid=on_invalid, invalid_reward=-7.0)
+    assert rewards(RewardVariant(env, "shaped"), ["jump"]) == [-7]
+
+
+def test_an_unknown_reward_is_refused():
+    with pytest.raises(ValueError, match="reward must be one of"):
+        RewardVariant(gym.make("gfn_envs/NumberLine-v0"), "sparse")

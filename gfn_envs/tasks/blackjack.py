@@ -81,7 +81,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import numpy as np
 
 from gfn_envs.problems import ProblemSet
-from gfn_envs.task import LOG_REWARD_FLOOR, Problem, Task
+from gfn_envs.task import LOG_REWARD_FLOOR, Presets, Problem, Task
 
 ACTIONS = ("stick", "hit")
 FIRST_ACTIONS = ("stick", "hit", "double")
@@ -165,6 +165,11 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
 
     name: ClassVar[str] = "blackjack"
     problem_type: ClassVar[type[BlackJackProblem]] = BlackJackProblem
+    difficulties: ClassVar[Presets] = {
+        "easy": {},
+        "medium": {"decks": 6},
+        "hard": {"decks": 1, "dealer_hits_soft_17": True, "doubling": True},
+    }
     charset: ClassVar[str] = "\n ().0123456789:ABDTYabcdefghiklmnoprstuvwy"
     deterministic: ClassVar[bool] = False
 

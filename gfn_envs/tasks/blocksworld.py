@@ -66,7 +66,7 @@ import numpy as np
 from gfn_envs.actions import read_action
 from gfn_envs.exact import DEFAULT_LIMIT, EnumerationLimit
 from gfn_envs.problems import GeneratedProblems, ProblemSource
-from gfn_envs.task import Problem, Task
+from gfn_envs.task import Presets, Problem, Task
 from gfn_envs.tasks.blocksworld_pddl import (
     COLOURS,
     FACTS,
@@ -193,6 +193,11 @@ class BlocksWorld(Task[BlocksWorldProblem, BlocksWorldState]):
 
     name: ClassVar[str] = "blocksworld"
     problem_type: ClassVar[type[BlocksWorldProblem]] = BlocksWorldProblem
+    difficulties: ClassVar[Presets] = {
+        "easy": {"length": 4},
+        "medium": {"length": 6},
+        "hard": {"blocks": 5, "length": 8},
+    }
     charset: ClassVar[str] = "\n ,.0123456789:;GSabcdefghiklmnoprstuvwy"
     max_action_length: ClassVar[int] = len(ACTIONS["unstack"].format(*["x" * _LONGEST_COLOUR] * 2))  # type: ignore[misc]
 

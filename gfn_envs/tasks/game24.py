@@ -68,7 +68,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 
 from gfn_envs.problems import GeneratedProblems, ProblemSet, ProblemSource
-from gfn_envs.task import Problem, Task
+from gfn_envs.task import Presets, Problem, Task
 from gfn_envs.tasks.arithmetic import Expression, Number, apply, canonical, formula, parse_formula, solvable, solve
 
 _LISTED_FAMILY_LIMIT = 2_000
@@ -152,6 +152,11 @@ class Game24(Task[Game24Problem, Game24State]):
 
     name: ClassVar[str] = "game24"
     problem_type: ClassVar[type[Game24Problem]] = Game24Problem
+    difficulties: ClassVar[Presets] = {
+        "easy": {"count": 3, "high": 9},
+        "medium": {},
+        "hard": {"count": 5},
+    }
     charset: ClassVar[str] = "\n ()*+-./0123456789:=MNabefhiklmrstuw"
 
     def __post_init__(self) -> None:

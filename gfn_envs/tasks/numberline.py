@@ -55,7 +55,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from gfn_envs.problems import GeneratedProblems, ProblemSet, ProblemSource
-from gfn_envs.task import LOG_REWARD_FLOOR, Problem, Task
+from gfn_envs.task import LOG_REWARD_FLOOR, Presets, Problem, Task
 
 ACTIONS = ("-", "+")
 REWARDS = ("success", "inverse_distance", "gym_cards")
@@ -106,6 +106,11 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
 
     name: ClassVar[str] = "numberline"
     problem_type: ClassVar[type[NumberLineProblem]] = NumberLineProblem
+    difficulties: ClassVar[Presets] = {
+        "easy": {},
+        "medium": {"high": 20},
+        "hard": {"low": 10, "high": 50},
+    }
     charset: ClassVar[str] = " -+.:0123456789GLPSaefilnopst"
     max_actions: ClassVar[int] = 2  # type: ignore[misc]
     max_action_length: ClassVar[int] = 1  # type: ignore[misc]

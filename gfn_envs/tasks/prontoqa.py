@@ -82,7 +82,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from gfn_envs.problems import GeneratedProblems, ProblemSource
-from gfn_envs.task import Problem, Task
+from gfn_envs.task import Presets, Problem, Task
 from gfn_envs.tasks.ontology import (
     LONGEST_PHRASE,
     LONGEST_SENTENCE,
@@ -161,6 +161,11 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
 
     name: ClassVar[str] = "prontoqa"
     problem_type: ClassVar[type[PrOntoQAProblem]] = PrOntoQAProblem
+    difficulties: ClassVar[Presets] = {
+        "easy": {"hops": 2, "applicable_only": True},
+        "medium": {"hops": 3},
+        "hard": {"hops": 5},
+    }
     charset: ClassVar[str] = "\n -.:" + string.digits + string.ascii_letters
     max_action_length: ClassVar[int] = LONGEST_SENTENCE  # type: ignore[misc]
 
