@@ -12,13 +12,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import MappingProxyType
-from typing import Any, Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal
 
 import gymnasium as gym
 import numpy as np
 
 from gfn_envs.actions import read_action
+from gfn_envs.frames import Window, frame, load_pygame
+from gfn_envs.positions import Position, Turn, positions_of
 from gfn_envs.problems import ProblemSet, ProblemSource, load_problems
 from gfn_envs.stochastic import add_stochasticity
 from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, check_options
@@ -62,44 +63,26 @@ class Snapshot(Generic[StateT]):
     over: bool
 
 
-class Turn(NamedTuple):
-    """What one step of an episode gave; the defaults say that nothing was played."""
-
-    reward: float = 0.0
-    terminated: bool = False
-    truncated: bool = False
-    cause: str | None = None
-    action: str | None = None
-    invalid: bool = False
-    transition_log_prob: float = 0.0
-    stochasticity: Mapping[str, float] = MappingProxyType({})
-
-
 NOT_PLAYED = Turn()
 
 
 class Episode(Generic[ProblemT, StateT]):
     """One running episode of a task: the state and what the shell needs beside it."""
 
-    __slots__ = ("_step_limit", "actions", "elapsed", "options", "over", "problem_id", "state", "success", "task")
+    __slots__ = ("_positions", "_step_limit", "elapsed", "options", "over", "position", "problem_id", "task")
 
     def __init__(self, task: Task[ProblemT, StateT], options: EnvOptions) -> None:
         self.task = task
         self.options = options
         self.over = True
+        self._positions = positions_of(task)
         self._step_limit = ATTEMPTS_PER_STEP * task.horizon
 
     def start(self, problem: ProblemT) -> None:
         """Begins at the start state of a problem."""
-        self.problem_id = problem.id
-        self._enter(self.task.reset(problem))
+        self.problem_id, self.position = self._positions.start(problem)
         self.elapsed = 0
-        self.over = not self.actions
-
-    def _enter(self, state: StateT) -> None:
-        self.state = state
-        self.actions = self.task.actions(state)
-        self.success = not self.actions and self.task.success(state)
+        self.over = not self.position.actions
 
     def step(self, text: str, rng: np.random.Generator) -> Turn:
         """Plays what the agent wrote; chance draws from `rng`."""
@@ -107,59 +90,47 @@ class Episode(Generic[ProblemT, StateT]):
             raise gym.error.ResetNeeded("the episode is over; call reset() before the next step()")
         self.elapsed += 1
         try:
-            turn = self._play(text, rng)
+            _, self.position, turn = self._positions.follow(self.position, text, rng)
         except KeyError:  # the rules refuse the text as it stands: look for an action in it
-            action = read_action(text, self.actions, self.task.aliases(self.state))
-            turn = self._illegal() if action is None else self._play(action, rng)
+            turn = self._read(text, rng)
+        if self.elapsed >= self._step_limit and not turn.terminated:
+            turn = turn._replace(truncated=True, cause="step_limit")
         self.over = turn.terminated or turn.truncated
         return turn
 
-    def _illegal(self) -> Turn:
+    def _read(self, text: str, rng: np.random.Generator) -> Turn:
+        action = read_action(text, self.position.actions, self.task.aliases(self.position.state))
+        if action is not None:
+            _, self.position, turn = self._positions.follow(self.position, action, rng)
+            return turn
         terminated = self.options.on_invalid == "terminate"
-        truncated = not terminated and self.elapsed >= self._step_limit
-        cause = "invalid_action" if terminated else "step_limit" if truncated else None
         reward = 0.0 if self.options.on_invalid == "noop" else self.options.invalid_reward
-        return Turn(reward, terminated, truncated, cause, invalid=True)
-
-    def _play(self, action: str, rng: np.random.Generator) -> Turn:
-        task, before, log_prob = self.task, self.state, 0.0
-        if task.deterministic:
-            after = task.step(before, action)
-        else:
-            after, log_prob = _draw(task.outcomes(before, action), rng)
-        self._enter(after)
-        terminated, truncated, cause = not self.actions, False, None
-        if terminated:
-            cause = "solved" if self.success else "failed"
-        elif self.elapsed >= self._step_limit:
-            truncated, cause = True, "step_limit"
-        reward, acted = task.step_reward(before, action, after), task.stochasticity(before, action, after)
-        return Turn(reward, terminated, truncated, cause, action, False, log_prob, acted)
+        return Turn(reward, terminated, cause="invalid_action" if terminated else None, invalid=True)
 
     @property
     def log_reward(self) -> float:
         """The log-reward of an episode that is over; one cut short counts as a failure."""
-        return LOG_REWARD_FLOOR if self.actions else self.task.log_reward(self.state)
+        return LOG_REWARD_FLOOR if self.position.actions else self.task.log_reward(self.position.state)
 
     def snapshot(self) -> Snapshot[StateT]:
         """Returns an immutable copy of the episode."""
-        return Snapshot(self.state, self.elapsed, self.over)
+        return Snapshot(self.position.state, self.elapsed, self.over)
 
     def restore(self, snapshot: Snapshot[StateT]) -> None:
         """Continues from a snapshot of the same task."""
-        state, self.elapsed, self.over = snapshot.state, snapshot.elapsed, snapshot.over
-        self.problem_id = state.problem.id  # type: ignore[attr-defined]  # every state has its problem
-        self._enter(state)
+        self.position = Position(self.task, snapshot.state)
+        self.problem_id = snapshot.state.problem.id  # type: ignore[attr-defined]  # every state has its problem
+        self.elapsed, self.over = snapshot.elapsed, snapshot.over
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        # What is remembered of positions stays in its process.
+        return self.task, self.options, self.snapshot() if hasattr(self, "position") else None
 
-def _draw(outcomes: tuple[tuple[float, StateT], ...], rng: np.random.Generator) -> tuple[StateT, float]:
-    remaining = rng.random()
-    for probability, state in outcomes:
-        remaining -= probability
-        if remaining < 0:
-            return state, math.log(probability)
-    probability, state = outcomes[-1]
-    return state, math.log(probability)
+    def __setstate__(self, saved: tuple[Any, ...]) -> None:
+        task, options, snapshot = saved
+        self.__init__(task, options)  # type: ignore[misc]  # a slotted class without subclasses
+        if snapshot is not None:
+            self.restore(snapshot)
 
 
 class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
@@ -174,10 +145,10 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         task: the rules.
         problems: where `reset` draws problems from.
         options: what illegal actions do.
-        render_mode: "ansi" or None.
+        render_mode: "ansi" (text), "rgb_array" (pixels), "human" (a window that follows the play) or None.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 2}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 2}
 
     def __init__(
         self,
@@ -194,6 +165,9 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         self.observation_space, self.action_space = text_spaces(task)
         self._episode = Episode(task, options)
         self._masks = action_masks(task.max_actions)
+        if render_mode in ("rgb_array", "human"):
+            load_pygame()  # says at once that it is missing
+        self._window = Window(task.name, self.metadata["render_fps"]) if render_mode == "human" else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode.
@@ -204,19 +178,34 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         """
         super().reset(seed=seed)
         self._episode.start(choose_problem(self.task, self.problems, options or {}, self.np_random))
+        if self._window is not None:
+            self.render()
         return self._observation(), self._info(NOT_PLAYED)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Plays a text; see `gfn_envs.actions` for how a legal action is read out of it."""
         turn = self._episode.step(action, self.np_random)
+        if self._window is not None:
+            self.render()
         return self._observation(), turn.reward, turn.terminated, turn.truncated, self._info(turn)
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """Returns the picture of the current state as text."""
+    def render(self) -> str | np.ndarray | None:  # type: ignore[override]
+        """Returns the picture of the current state as text or as pixels, or shows it in the window."""
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode, for example gym.make(..., render_mode='ansi')")
             return None
-        return self.task.render_text(self._episode.state)
+        if self.render_mode == "ansi":
+            return self.task.render_text(self._episode.position.state)
+        picture = frame(self.task.draw(self._episode.position.state))
+        if self._window is None:
+            return picture
+        self._window.show(picture)
+        return None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
 
     def get_state(self) -> Snapshot[StateT]:
         """Returns an immutable snapshot for `set_state`."""
@@ -228,8 +217,12 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         return self._observation(), self._info(NOT_PLAYED)
 
     def clone(self) -> TextEnv[ProblemT, StateT]:
-        """Returns an independent environment in the same state, its chance included."""
-        copy = TextEnv(self.task, self.problems, self._episode.options, self.render_mode)
+        """Returns an independent environment in the same state, its chance included.
+
+        The clone of one that shows itself in a window gives frames instead: looking ahead is not part of the play.
+        """
+        render_mode = "rgb_array" if self.render_mode == "human" else self.render_mode
+        copy = TextEnv(self.task, self.problems, self._episode.options, render_mode)
         copy.np_random = np.random.Generator(type(self.np_random.bit_generator)())
         copy.np_random.bit_generator.state = self.np_random.bit_generator.state
         copy._episode.restore(self._episode.snapshot())
@@ -237,15 +230,15 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         return copy
 
     def _observation(self) -> str:
-        return self.task.observe(self._episode.state)
+        return self._episode.position.observation
 
     def _info(self, turn: Turn) -> dict[str, Any]:
-        episode = self._episode
+        episode, position = self._episode, self._episode.position
         info: dict[str, Any] = {
-            "admissible_actions": list(episode.actions),
-            "action_mask": self._masks[len(episode.actions)].copy(),
+            "admissible_actions": list(position.actions),
+            "action_mask": self._masks[len(position.actions)].copy(),
             "problem_id": episode.problem_id,
-            "success": episode.success,
+            "success": position.success,
             "terminal_cause": turn.cause,
             "parsed_action": turn.action,
             "invalid_action": turn.invalid,
@@ -255,7 +248,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
             info["stochasticity"] = dict(turn.stochasticity)
         if episode.over:
             info["log_reward"] = episode.log_reward
-        info.update(self.task.details(episode.state))
+        info.update(position.details)
         return info
 
 

@@ -164,7 +164,8 @@ class Task(ABC, Generic[ProblemT, StateT]):
     def details(self, state: StateT) -> dict[str, Any]:
         """Returns what `info` says of a state beside the entries of every environment.
 
-        It must have the same keys in every state, and nothing that the player must not see.
+        It must have the same keys in every state, values that nobody can change (str, numbers, tuples),
+        and nothing that the player must not see.
         """
         return {}
 

@@ -15,10 +15,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from gfn_envs.env import NOT_PLAYED, Episode, Turn, action_masks, build, choose_problem, text_spaces
+from gfn_envs.env import NOT_PLAYED, Episode, action_masks, build, choose_problem, text_spaces
+from gfn_envs.frames import frame, load_pygame
+from gfn_envs.positions import Turn
 
 Observations = tuple[str, ...]
 Seeds = int | Sequence[int | None] | None
+RENDER_MODES = ("ansi", "rgb_array")
 
 
 class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray]):
@@ -28,7 +31,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         num_envs: number of episodes side by side.
         task, problems, split, options: as for `gfn_envs.env.make_env`.
         autoreset_mode: "NextStep" (default), "SameStep" or "Disabled".
-        render_mode: "ansi" or None.
+        render_mode: "ansi", "rgb_array" or None; a window shows one episode, so "human" is for single environments.
     """
 
     def __init__(
@@ -43,12 +46,16 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(f"render_mode of a vector must be one of {RENDER_MODES}, got {render_mode!r}")
+        if render_mode == "rgb_array":
+            load_pygame()  # says at once that it is missing
         self.task, self.problems, shell = build(task, problems, split, options)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
-            "render_modes": ["ansi"],
+            "render_modes": list(RENDER_MODES),
             "render_fps": 2,
             "autoreset_mode": self.autoreset_mode,
         }
@@ -96,10 +103,12 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         return tuple(self._observations), rewards, terminations, truncations, info
 
     def render(self) -> tuple[Any, ...] | None:
-        """Returns one picture an episode."""
+        """Returns one picture an episode, as text or as pixels."""
         if self.render_mode is None:
             return None
-        return tuple(self.task.render_text(episode.state) for episode in self._episodes)
+        if self.render_mode == "ansi":
+            return tuple(self.task.render_text(episode.position.state) for episode in self._episodes)
+        return tuple(frame(self.task.draw(episode.position.state)) for episode in self._episodes)
 
     def _advance(self, index: int, action: str) -> Turn:
         """Plays in one episode, or starts it anew if it ended in the step before."""
@@ -108,7 +117,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
             self._start(index, {})
             return NOT_PLAYED
         turn = episode.step(action, self._generators[index])
-        self._observations[index] = self.task.observe(episode.state)
+        self._observations[index] = episode.position.observation
         return turn
 
     def _restart(self, ended: np.ndarray, turns: list[Turn]) -> dict[str, Any]:
@@ -130,24 +139,25 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
     def _start(self, index: int, options: dict[str, Any]) -> None:
         episode = self._episodes[index]
         episode.start(choose_problem(self.task, self.problems, options, self._generators[index]))
-        self._observations[index] = self.task.observe(episode.state)
+        self._observations[index] = episode.position.observation
 
     def _info(self, turns: list[Turn]) -> dict[str, Any]:
         """Returns the keys of the single environment as arrays, each with its mask `_key`."""
         episodes, count = self._episodes, self.num_envs
         _, _, _, causes, actions, invalid, log_probs, acted = zip(*turns, strict=True)
-        lengths = np.array([len(episode.actions) for episode in episodes])
+        positions = [episode.position for episode in episodes]
+        lengths = [len(position.actions) for position in positions]
         info: dict[str, Any] = {
-            "admissible_actions": np.fromiter([list(episode.actions) for episode in episodes], object, count),
+            "admissible_actions": np.fromiter([list(position.actions) for position in positions], object, count),
             "action_mask": self._masks[lengths],
             "problem_id": np.array([episode.problem_id for episode in episodes], object),
-            "success": np.array([episode.success for episode in episodes]),
+            "success": np.array([position.success for position in positions]),
             "terminal_cause": np.array(causes, object),
             "parsed_action": np.array(actions, object),
             "invalid_action": np.array(invalid),
             "transition_log_prob": np.array(log_probs),
         }
-        details = [self.task.details(episode.state) for episode in episodes]
+        details = [position.details for position in positions]
         info |= {key: np.array([entries[key] for entries in details]) for key in details[0]}
         present = np.ones((len(info), count), dtype=np.bool_)
         info |= {f"_{key}": row for key, row in zip(list(info), present, strict=True)}

@@ -205,8 +205,8 @@ def test_set_state_goes_back(env_id):
         env.step(action)
         again, told = env.set_state(start)
         assert (again, plain(told)) == (observation, plain(info))
-    while env._episode.actions:
-        env.step(env._episode.actions[0])
+    while env._episode.position.actions:
+        env.step(env._episode.position.actions[0])
     end = env.get_state()
     env.reset(seed=1)
     _, info = env.set_state(end)

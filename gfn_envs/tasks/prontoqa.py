@@ -81,20 +81,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gfn_envs.drawing import Drawing
 from gfn_envs.problems import GeneratedProblems, ProblemSource
 from gfn_envs.task import Presets, Problem, Task
-from gfn_envs.tasks.ontology import (
-    LONGEST_PHRASE,
-    LONGEST_SENTENCE,
-    QUERY_PREFIX,
-    Shape,
-    Theory,
-    draw,
-    fictional_world,
-    read_theory,
-    structure,
-    true_world,
-)
+from gfn_envs.tasks.ontology import Shape, Theory, draw, fictional_world, read_theory, structure, true_world
+from gfn_envs.tasks.prontoqa_drawing import draw as draw_proof
+from gfn_envs.tasks.sentences import LONGEST_PHRASE, LONGEST_SENTENCE, QUERY_PREFIX
 
 ONTOLOGIES = ("fictional", "true")
 ANSWERS = {"Answer: True": "True", "Answer: False": "False"}
@@ -278,16 +270,17 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
 
     def step(self, state: PrOntoQAState, action: str) -> PrOntoQAState:
         """Applies a rule to the current claim, or wastes it, or answers."""
-        if action not in self.actions(state):
+        problem, applied, used, answer = state
+        if answer or used.bit_count() >= self.horizon:
             raise KeyError(action)
-        problem, applied, used, _ = state
         if action in ANSWERS:
             return PrOntoQAState(problem, applied, used, ANSWERS[action])
         theory = _theory(problem)
         index = theory.indices[action]
-        if index in theory.applicable[_claim(state)]:
-            applied = (*applied, index)
-        return PrOntoQAState(problem, applied, used | 1 << index)
+        applies = index in theory.applicable[_claim(state)]
+        if used >> index & 1 or (self.applicable_only and not applies):
+            raise KeyError(action)
+        return PrOntoQAState(problem, (*applied, index) if applies else applied, used | 1 << index)
 
     def aliases(self, state: PrOntoQAState) -> dict[str, str]:
         """The answers as single words."""
@@ -296,21 +289,28 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
     def observe(self, state: PrOntoQAState) -> str:
         """Returns paragraph, query, derived claims, wasted sentences, current claim and steps left."""
         problem, theory = state.problem, _theory(state.problem)
-        lines = [problem.question, problem.query]
+        derived = wasted = ""
         if state.applied:
-            lines.append("Derived: " + " ".join([theory.claims[i] for i in state.applied]))
-        if wasted := _wasted(state):
-            lines.append("Used without effect: " + " ".join([theory.sentences[i] for i in wasted]))
-        lines.append(f"Claim: {theory.claims[_claim(state)]}")
-        left = self.horizon - state.used.bit_count()
-        lines.append(f"Answer: {state.answer}." if state.answer else f"Steps left: {left}.")
-        return "\n".join(lines)
+            derived = f"\nDerived: {' '.join([theory.claims[i] for i in state.applied])}"
+        if indices := _wasted(state):
+            wasted = f"\nUsed without effect: {' '.join([theory.sentences[i] for i in indices])}"
+        last = f"Answer: {state.answer}" if state.answer else f"Steps left: {self.horizon - state.used.bit_count()}"
+        claim = theory.claims[_claim(state)]
+        return f"{problem.question}\n{problem.query}{derived}{wasted}\nClaim: {claim}\n{last}."
+
+    def draw(self, state: PrOntoQAState) -> Drawing:
+        """Draws the proof so far beside the query and the sentences left, at the end whether it was right."""
+        return draw_proof(state, _theory(state.problem), self.hops, self.horizon)
 
     # -- scores ----------------------------------------------------------------------------------
     def success(self, state: PrOntoQAState) -> bool:
         """Says whether the answer is right and its proof complete."""
         theory = _theory(state.problem)
         return state.answer == theory.answer and not theory.decisive.isdisjoint(state.applied)
+
+    def step_reward(self, state: PrOntoQAState, action: str, next_state: PrOntoQAState) -> float:
+        """Returns 1 for the right answer with a complete proof, otherwise 0."""
+        return float(self.success(next_state))
 
     def details(self, state: PrOntoQAState) -> dict[str, Any]:
         """Returns `answer_correct` and `proof_complete`, the two halves of success."""
@@ -366,7 +366,10 @@ def _actions(theory: Theory, claim: int, used: int, applicable_only: bool) -> tu
 
 def _wasted(state: PrOntoQAState) -> list[int]:
     """Returns the sentences that were used without effect, in the paragraph's order."""
-    return [i for i in range(state.used.bit_length()) if state.used >> i & 1 and i not in state.applied]
+    bits = state.used
+    for index in state.applied:
+        bits ^= 1 << index
+    return [i for i in range(bits.bit_length()) if bits >> i & 1]
 
 
 def _solution_name(theory: Theory, proof: tuple[int, ...], answer: str) -> str:
