@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from gymnasium.utils.env_checker import check_env
 
 from gfn_envs.checks import Check, check_task
 from gfn_envs.cli import CommandError, open_env, parse_env_kwargs, print_json, print_table
 from gfn_envs.env import TextEnv
+from gfn_envs.frames import load_pygame
 from gfn_envs.task import Task
 
 
@@ -63,7 +66,13 @@ def _open(target: str, keywords: dict[str, Any]) -> TextEnv[Any, Any]:
 
 def _gymnasium_check(env: TextEnv[Any, Any]) -> Check:
     """Runs Gymnasium's own checker; a warning fails too, apart from the one that the class has no id."""
-    name = "Gymnasium's check_env passes"
+    name, remark = "Gymnasium's check_env passes", ""
+    os.environ["SDL_VIDEODRIVER"] = "dummy"  # render_mode="human" is tried too, and no window should open
+    try:
+        load_pygame()
+    except DependencyNotInstalled:
+        env.metadata = {**env.metadata, "render_modes": ["ansi"]}
+        remark = "pictures were not tried: pygame is not installed"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -71,4 +80,4 @@ def _gymnasium_check(env: TextEnv[Any, Any]) -> Check:
             check_env(env)
     except Exception as error:  # whatever a foreign environment raises is the reason
         return Check(name, False, " ".join(str(error).split()) or type(error).__name__)
-    return Check(name, True)
+    return Check(name, True, remark)

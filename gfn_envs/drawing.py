@@ -79,7 +79,7 @@ class Drawing(NamedTuple):
 
 
 def text_width(text: str, size: float) -> float:
-    """Returns a generous bound of a label's width in pixels, for a layout that needs no font."""
+    """Returns about the most pixels that a label in mixed case is wide, for a layout that needs no font."""
     return 0.62 * size * len(text)
 
 
@@ -99,7 +99,7 @@ def arrow_head(line: Line) -> tuple[tuple[float, float], tuple[float, float], tu
 
 def text_drawing(text: str, title: str = "") -> Drawing:
     """Returns a text as a drawing, its lines as large as they fit: the picture of a task that draws none."""
-    lines = text.splitlines()[:40]
+    lines = text.splitlines()[:30]
     longest = max(map(len, lines), default=1)
     size = min(20.0, (WIDTH - 60) / (0.62 * max(longest, 1)), (HEIGHT - 60) / (1.4 * max(len(lines), 1)))
     size = max(size, 9.0)
@@ -134,11 +134,14 @@ def _svg(shape: Shape) -> str:
         weight = ' font-weight="bold"' if shape.bold else ""
         place = f'x="{shape.x:g}" y="{shape.y:g}" text-anchor="{shape.anchor}" dominant-baseline="central"'
         return f'<text {place} font-size="{shape.size:g}" fill="{shape.colour}"{weight}>{escape(shape.text)}</text>'
-    ends = f'x1="{shape.x1:g}" y1="{shape.y1:g}" x2="{shape.x2:g}" y2="{shape.y2:g}"'
-    line = f'<line {ends} stroke="{shape.colour}" stroke-width="{shape.thickness:g}" stroke-linecap="round"/>'
+    tip, left, right = arrow_head(shape)
+    x2, y2 = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2) if shape.arrow else (shape.x2, shape.y2)
+    ends = f'x1="{shape.x1:g}" y1="{shape.y1:g}" x2="{x2:g}" y2="{y2:g}"'
+    cap = "butt" if shape.arrow else "round"
+    line = f'<line {ends} stroke="{shape.colour}" stroke-width="{shape.thickness:g}" stroke-linecap="{cap}"/>'
     if not shape.arrow:
         return line
-    corners = " ".join(f"{x:g},{y:g}" for x, y in arrow_head(shape))
+    corners = " ".join(f"{x:g},{y:g}" for x, y in (tip, left, right))
     return f'{line}<polygon points="{corners}" fill="{shape.colour}"/>'
 
 

@@ -1,10 +1,12 @@
-"""Shared fixtures: one thread for torch, the optional folder with published data, golden files."""
+"""Shared fixtures: one thread for torch, no windows, the optional folder with published data, golden files."""
 
 import os
 
 # Set before anything imports torch: tests of several workers must not fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+# Windows open nowhere, so that tests need no display.
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 from pathlib import Path
 

@@ -16,19 +16,9 @@ from gfn_envs.checks import check_task
 from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.problems import load_problems
 from gfn_envs.task import LOG_REWARD_FLOOR
-from gfn_envs.tasks.ontology import (
-    Claim,
-    Rule,
-    article,
-    fictional_world,
-    parse_query,
-    parse_sentence,
-    plural,
-    read_theory,
-    singular,
-    true_world,
-)
+from gfn_envs.tasks.ontology import fictional_world, read_theory, true_world
 from gfn_envs.tasks.prontoqa import PrOntoQA, PrOntoQAProblem, PrOntoQAState
+from gfn_envs.tasks.sentences import Claim, Rule, article, parse_query, parse_sentence, plural, singular
 
 TASK = PrOntoQA()
 SMALL = PrOntoQA(hops=2, distractors=2, slack=1)

@@ -80,8 +80,10 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
+from gfn_envs.drawing import Drawing
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR, Presets, Problem, Task
+from gfn_envs.tasks.blackjack_drawing import card_name, draw, text_picture
 
 ACTIONS = ("stick", "hit")
 FIRST_ACTIONS = ("stick", "hit", "double")
@@ -120,7 +122,7 @@ class BlackJackProblem(Problem):
     @property
     def id(self) -> str:
         """'blackjack/A-10-vs-6'."""
-        return f"blackjack/{'-'.join(map(_name, self.player))}-vs-{_name(self.dealer)}"
+        return f"blackjack/{'-'.join(map(card_name, self.player))}-vs-{card_name(self.dealer)}"
 
 
 class BlackJackState(NamedTuple):
@@ -293,7 +295,7 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
 
     def observe(self, state: BlackJackState) -> str:
         """Returns the rules, the player's cards, and the dealer's card or total."""
-        cards = f"Your cards: {' '.join(map(_name, state.hand))}. Total" if state.hand else "Your total"
+        cards = f"Your cards: {' '.join(map(card_name, state.hand))}. Total" if state.hand else "Your total"
         soft = " (usable ace)" if state.usable else ""
         doubled = " Doubled." if state.doubled else ""
         return f"{self._rules}\n{cards}: {state.total}{soft}.{doubled} {self._dealer_text(state)}"
@@ -301,22 +303,17 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
     def _dealer_text(self, state: BlackJackState) -> str:
         verdict = "" if self.actions(state) else f" You {_VERBS[_sign(self.payoff(state))]}."
         if state.dealer is None:
-            return f"Dealer shows: {_name(state.problem.dealer)}.{verdict}"
+            return f"Dealer shows: {card_name(state.problem.dealer)}.{verdict}"
         return f"Dealer has: {_RESULTS.get(state.dealer, state.dealer)}.{verdict}"
 
     def render_text(self, state: BlackJackState) -> str:
         """Draws the cards on the table; of an endless deck, what was drawn to the deal as one sum."""
-        hand = state.hand or state.problem.player
-        drawn = state.total - 10 * state.usable - sum(hand)
-        lines = [
-            "Dealer",
-            _picture([_name(state.problem.dealer), "?"]),
-            "You",
-            _picture([_name(card) for card in hand]),
-        ]
-        if drawn:
-            lines.append(f"and {drawn} in further cards, an ace as 1")
-        return "\n".join([*lines, f"Total: {state.total}. {self._dealer_text(state)}"])
+        return text_picture(state, self._dealer_text(state))
+
+    def draw(self, state: BlackJackState) -> Drawing:
+        """Draws the table with the cards that lie open, the totals and the stake, at the end who wins."""
+        result = "" if state.dealer is None else str(_RESULTS.get(state.dealer, state.dealer))
+        return draw(state, self._rules, result, None if self.actions(state) else self.payoff(state))
 
     # -- scores ----------------------------------------------------------------------------------
     def payoff(self, state: BlackJackState) -> float:
@@ -373,10 +370,6 @@ def _sign(number: float) -> int:
     return (number > 0) - (number < 0)
 
 
-def _name(card: int) -> str:
-    return "A" if card == ACE else str(card)
-
-
 def _read_card(field: str, card: Any) -> int:
     """Returns the value of a card given as a number or by its name."""
     if type(card) is int and card in CARDS:
@@ -384,11 +377,6 @@ def _read_card(field: str, card: Any) -> int:
     if isinstance(card, str) and card.upper() in _NAMES:
         return _NAMES[card.upper()]
     raise ValueError(f"a card of {field!r} must be an integer from 1 (ace) to 10, or one of A J Q K, got {card!r}")
-
-
-def _picture(names: list[str]) -> str:
-    edge = " ".join("+--+" for _ in names)
-    return f"{edge}\n{' '.join(f'|{name:>2}|' for name in names)}\n{edge}"
 
 
 # -- chance ----------------------------------------------------------------------------------------

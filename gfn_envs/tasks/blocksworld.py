@@ -64,9 +64,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from gfn_envs.actions import read_action
+from gfn_envs.drawing import Drawing
 from gfn_envs.exact import DEFAULT_LIMIT, EnumerationLimit
 from gfn_envs.problems import GeneratedProblems, ProblemSource
 from gfn_envs.task import Presets, Problem, Task
+from gfn_envs.tasks.blocksworld_drawing import draw, text_picture, upwards
 from gfn_envs.tasks.blocksworld_pddl import (
     COLOURS,
     FACTS,
@@ -387,19 +389,12 @@ class BlocksWorld(Task[BlocksWorldProblem, BlocksWorldState]):
     def render_text(self, state: BlocksWorldState) -> str:
         """Draws the stacks beside those of the goal; '...' is a place that the goal leaves open."""
         blocks, below = state.position.blocks, state.position.below
-        goal = _goal(blocks, state.problem.goal)
-        mentioned = [b for b in range(len(blocks)) if goal.under[b] != ANY or goal.over[b] >= 0]
-        floors = [("" if goal.under[b] == TABLE else "...", b) for b in mentioned if goal.under[b] < 0]
-        wanted = [
-            [floor, *stack] if floor else stack for floor, b in floors for stack in [_stack(blocks, b, goal.over)]
-        ]
-        above = inverse(below)
-        here = [_stack(blocks, b, above) for b, under in enumerate(below) if under == TABLE]
-        height = max(map(len, [*here, *wanted]))
-        left, right = _drawn("State", here, height), _drawn("Goal", wanted, height)
-        held = blocks[below.index(HAND)] if HAND in below else "empty"
-        picture = "\n".join(f"{one}   {other}".rstrip() for one, other in zip(left, right, strict=True))
-        return f"{picture}\nHand: {held}\n{self.observe(state)}"
+        return f"{text_picture(blocks, below, _goal(blocks, state.problem.goal))}\n{self.observe(state)}"
+
+    def draw(self, state: BlocksWorldState) -> Drawing:
+        """Draws the stacks and the hand beside the goal, and the steps left."""
+        goal = _goal(state.position.blocks, state.problem.goal)
+        return draw(state, goal, state.problem.length + self.slack, self.success(state))
 
 
 def shortest_length(problem: BlocksWorldProblem) -> int:
@@ -418,7 +413,7 @@ def _fact_id(fact: str) -> str:
 def _from_arrangements(start: Below, under: Below, length: int) -> BlocksWorldProblem:
     """Returns the problem of these numbered blocks, named by the first colours."""
     blocks, above = tuple(LETTERS)[: len(start)], inverse(start)
-    stacks = tuple(tuple(_stack(blocks, b, above)) for b, lower in enumerate(start) if lower == TABLE)
+    stacks = tuple(tuple(blocks[c] for c in upwards(b, above)) for b, lower in enumerate(start) if lower == TABLE)
     goal = tuple(f"on {blocks[b]} {blocks[lower]}" for b, lower in enumerate(under) if lower >= 0)
     return BlocksWorldProblem(stacks, goal, length)
 
@@ -502,24 +497,3 @@ def _sentence(facts: tuple[str, ...]) -> str:
 
 def _joined(phrases: list[str]) -> str:
     return " and ".join([", ".join(phrases[:-1]), phrases[-1]]) if len(phrases) > 1 else phrases[0]
-
-
-# -- pictures --------------------------------------------------------------------------------------
-def _stack(blocks: tuple[str, ...], block: int, above: list[int] | tuple[int, ...]) -> list[str]:
-    """Returns the colours from this block upwards."""
-    names = []
-    while block >= 0:
-        names.append(blocks[block])
-        block = above[block]
-    return names
-
-
-def _drawn(title: str, stacks: list[list[str]], height: int) -> list[str]:
-    """Returns the lines of a picture of stacks, all of the same width."""
-    width = 1 + max([len(name) for stack in stacks for name in stack], default=0)
-    rows = [
-        "".join((stack[level] if level < len(stack) else "").ljust(width) for stack in stacks)
-        for level in reversed(range(height))
-    ]
-    length = max(len(title), *map(len, rows))
-    return [line.ljust(length) for line in (title, *rows)] + ["-" * length]

@@ -56,7 +56,7 @@ from __future__ import annotations
 
 import csv
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -67,9 +67,11 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
+from gfn_envs.drawing import Drawing
 from gfn_envs.problems import GeneratedProblems, ProblemSet, ProblemSource
 from gfn_envs.task import Presets, Problem, Task
 from gfn_envs.tasks.arithmetic import Expression, Number, apply, canonical, formula, parse_formula, solvable, solve
+from gfn_envs.tasks.game24_drawing import draw
 
 _LISTED_FAMILY_LIMIT = 2_000
 _CACHED_POSITIONS = 1 << 17
@@ -313,6 +315,10 @@ class Game24(Task[Game24Problem, Game24State]):
         """Returns the steps taken above the observation."""
         return "\n".join([*state.steps, self.observe(state)])
 
+    def draw(self, state: Game24State) -> Drawing:
+        """Draws the numbers after every step as rows of cards."""
+        return draw(state, tuple(_moves(state.problem.numbers, state.steps)), self.success(state))
+
 
 def _read_target(target: Any) -> int | str:
     try:
@@ -351,15 +357,22 @@ def _position_after(move: Move, numbers: tuple[int, ...], steps: tuple[str, ...]
 
 def _formulas(numbers: tuple[int, ...], steps: tuple[str, ...]) -> tuple[Expression, ...]:
     """Returns the formula of each number that is left of the given numbers after some steps."""
-    position, formulas = _start(numbers), cast("tuple[Expression, ...]", numbers)
-    for count, step in enumerate(steps, start=1):
-        move = position.moves[step]
+    formulas = cast("tuple[Expression, ...]", numbers)
+    for move in _moves(numbers, steps):
         made = (move.operator, formulas[move.first], formulas[move.second])
         with_made = (*formulas, made)
         formulas = tuple([with_made[index] for index in move.order])
+    return formulas
+
+
+def _moves(numbers: tuple[int, ...], steps: tuple[str, ...]) -> Iterator[Move]:
+    """Yields the move that each step stands for; the position after the last is not needed and not made."""
+    position = _start(numbers)
+    for count, step in enumerate(steps, start=1):
+        move = position.moves[step]
+        yield move
         if count < len(steps):
             position = _position_after(move, numbers, steps[:count])
-    return formulas
 
 
 @lru_cache(maxsize=_CACHED_POSITIONS)

@@ -54,8 +54,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gfn_envs.drawing import Drawing
 from gfn_envs.problems import GeneratedProblems, ProblemSet, ProblemSource
 from gfn_envs.task import LOG_REWARD_FLOOR, Presets, Problem, Task
+from gfn_envs.tasks.numberline_drawing import draw
 
 ACTIONS = ("-", "+")
 REWARDS = ("success", "inverse_distance", "gym_cards")
@@ -268,6 +270,10 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
         line = "".join(marks.get(p, ".").rjust(width) for p in range(first, last + 1))
         scale = "".join(str(p).rjust(width) for p in range(first, last + 1))
         return f"{line}\n{scale}\n@ walker, G goal, * arrived; steps left: {self.horizon - state.time}"
+
+    def draw(self, state: NumberLineState) -> Drawing:
+        """Draws the walker on the line, the goal's flag and the steps left."""
+        return draw(state, self.horizon)
 
 
 @lru_cache(maxsize=1 << 12)
