@@ -16,7 +16,8 @@ from gfn_envs.env import TextEnv
 from gfn_envs.exact import analyse, analyse_graph, enumerate_states
 from gfn_envs.problems import split_of
 from gfn_envs.rollout import rollout
-from gfn_envs.tasks.blackjack import BUST, CARDS, NATURAL, BlackJack, BlackJackProblem, BlackJackState, value_of
+from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem, BlackJackState
+from gfn_envs.tasks.blackjack_odds import BUST, CARDS, NATURAL, value_of
 
 ENDLESS = BlackJack()
 FAMILY = ENDLESS.problems()

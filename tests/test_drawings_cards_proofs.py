@@ -9,7 +9,8 @@ import pytest
 
 from gfn_envs.drawing import HEIGHT, WIDTH, Circle, Label, Line, Rectangle, shortened, text_width
 from gfn_envs.rollout import draw_outcome
-from gfn_envs.tasks.blackjack import BUST, NATURAL, BlackJack, BlackJackProblem, BlackJackState
+from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem, BlackJackState
+from gfn_envs.tasks.blackjack_odds import BUST, NATURAL
 from gfn_envs.tasks.blackjack_drawing import HIDDEN, PLAYER, card_name
 from gfn_envs.tasks.ontology import read_theory
 from gfn_envs.tasks.prontoqa import PrOntoQA, PrOntoQAProblem, PrOntoQAState

@@ -71,42 +71,41 @@ Version History
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-import numpy as np
-
 from gfn_envs.drawing import Drawing
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR, Presets, Problem, Task
 from gfn_envs.tasks.blackjack_drawing import card_name, draw, text_picture
+from gfn_envs.tasks.blackjack_odds import (
+    ACE,
+    BUST,
+    CARDS,
+    IN_ONE_DECK,
+    LIMIT,
+    NATURAL,
+    TEN,
+    Hand,
+    Odds,
+    card_odds,
+    chance_of,
+    dealer_odds,
+    is_natural,
+    pool_of,
+    value_of,
+)
 
 ACTIONS = ("stick", "hit")
 FIRST_ACTIONS = ("stick", "hit", "double")
 REWARDS = ("win", "gym")
 DECKS = (None, 1, 2, 6)
-ACE, TEN, LIMIT = 1, 10, 21
-CARDS = tuple(range(ACE, TEN + 1))
-BUST = 0
-"""The dealer's result above 21, the lowest of all."""
-NATURAL = 22
-"""A natural where it is better than another 21, and so the highest result of all."""
-
-Hand = tuple[int, ...]
-"""Values of cards in ascending order, 1 for an ace."""
-Pool = tuple[int, ...] | None
-"""How many cards of each value are left to draw from, or None for an endless deck."""
-Odds = tuple[tuple[float, int], ...]
-"""Pairs of a positive probability and a card or a result."""
-
-_IN_ONE_DECK = (4,) * 9 + (16,)
 _NAMES = {"A": ACE, "J": TEN, "Q": TEN, "K": TEN} | {str(card): card for card in CARDS}
 _CACHED_TURNS = 1 << 14
-_CACHED_ODDS = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
             return LIMIT
         hand: list[int] = []
         for card in CARDS:
-            hand += [card] * min(_IN_ONE_DECK[card - 1] * self.decks, (LIMIT - sum(hand)) // card)
+            hand += [card] * min(IN_ONE_DECK[card - 1] * self.decks, (LIMIT - sum(hand)) // card)
         return len(hand)
 
     @property
@@ -270,13 +269,13 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
 
     def _card_odds(self, state: BlackJackState) -> Odds:
         """Returns the distribution of the next card."""
-        return _card_odds(_pool(self.decks, state.hand, state.problem.dealer))
+        return card_odds(pool_of(self.decks, state.hand, state.problem.dealer))
 
     def _dealer_odds(self, state: BlackJackState) -> Odds:
         """Returns the distribution of the result of a dealer who plays now."""
         dealer = state.problem.dealer
-        natural_counts = self.sab and _is_natural(state.hand)
-        return _dealer_odds(_pool(self.decks, state.hand, dealer), dealer, self.dealer_hits_soft_17, natural_counts)
+        natural_counts = self.sab and is_natural(state.hand)
+        return dealer_odds(pool_of(self.decks, state.hand, dealer), dealer, self.dealer_hits_soft_17, natural_counts)
 
     def _with_card(self, state: BlackJackState, card: int, doubled: bool = False) -> BlackJackState:
         """Returns the state with one card more in the player's hand."""
@@ -321,9 +320,9 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
         stake = 2.0 if state.doubled else 1.0
         if state.dealer is None:
             return -stake
-        own = NATURAL if self.sab and _is_natural(state.hand) else state.total
+        own = NATURAL if self.sab and is_natural(state.hand) else state.total
         won = _sign(own - state.dealer)
-        return 1.5 if won == 1 and self.natural and _is_natural(state.hand) else stake * won
+        return 1.5 if won == 1 and self.natural and is_natural(state.hand) else stake * won
 
     def success(self, state: BlackJackState) -> bool:
         """Says whether the player has won; a draw is no success."""
@@ -342,7 +341,7 @@ class BlackJack(Task[BlackJackProblem, BlackJackState]):
 
     def solution(self, state: BlackJackState) -> str:
         """Returns how it ended, such as 'player 20, dealer bust: win'."""
-        own = "natural" if (self.natural or self.sab) and _is_natural(state.hand) else state.total
+        own = "natural" if (self.natural or self.sab) and is_natural(state.hand) else state.total
         doubled = " doubled" if state.doubled else ""
         if state.dealer is None:
             return f"player bust{doubled}: loss"
@@ -356,16 +355,6 @@ _RESULTS = {BUST: "bust", NATURAL: "natural"}
 
 
 # -- hands -----------------------------------------------------------------------------------------
-def value_of(cards: Sequence[int]) -> tuple[int, bool]:
-    """Returns the total and whether an ace is usable, that is, counts as 11."""
-    total = sum(cards)
-    return (total + 10, True) if total <= LIMIT - 10 and ACE in cards else (total, False)
-
-
-def _is_natural(hand: Hand) -> bool:
-    return hand == (ACE, TEN)
-
-
 def _sign(number: float) -> int:
     return (number > 0) - (number < 0)
 
@@ -406,105 +395,8 @@ def _initial_deals(decks: int | None) -> ProblemSet[BlackJackProblem]:
     for dealer in CARDS:
         for player in combinations_with_replacement(CARDS, 2):
             orders = 1 if player[0] == player[1] else 2
-            pools = (_pool(decks, (), dealer), _pool(decks, player[:1], dealer))
-            chances = [_chance(pool, card) for pool, card in zip(pools, player, strict=True)]
-            first = Fraction(_IN_ONE_DECK[dealer - 1], sum(_IN_ONE_DECK))
+            pools = (pool_of(decks, (), dealer), pool_of(decks, player[:1], dealer))
+            chances = [chance_of(pool, card) for pool, card in zip(pools, player, strict=True)]
+            first = Fraction(IN_ONE_DECK[dealer - 1], sum(IN_ONE_DECK))
             weights[BlackJackProblem(player, dealer)] = float(orders * first * chances[0] * chances[1])
     return ProblemSet(tuple(weights), tuple(weights.values()))
-
-
-def _pool(decks: int | None, hand: Hand, dealer: int) -> Pool:
-    """Returns the cards that the player has not seen; the dealer's hole card is one of them."""
-    if decks is None:
-        return None
-    left = [count * decks for count in _IN_ONE_DECK]
-    for card in (*hand, dealer):
-        left[card - 1] -= 1
-    return tuple(left)
-
-
-def _chance(pool: Pool, card: int) -> Fraction:
-    """Returns the probability that the next card is this one."""
-    counts = pool or _IN_ONE_DECK
-    return Fraction(counts[card - 1], sum(counts))
-
-
-@lru_cache(maxsize=_CACHED_ODDS)
-def _card_odds(pool: Pool) -> Odds:
-    return tuple((float(chance), card) for card in CARDS if (chance := _chance(pool, card)))
-
-
-@lru_cache(maxsize=_CACHED_ODDS)
-def _dealer_odds(pool: Pool, dealer: int, hits_soft_17: bool, natural_counts: bool) -> Odds:
-    """Returns the distribution of the dealer's result.
-
-    All orders of the same cards are equally likely: c cards of one value, of which d are drawn,
-    can be drawn in c (c - 1) .. (c - d + 1) ways, or with probability p^d if the deck is endless.
-
-    Args:
-        natural_counts: tell a natural from another 21.
-    """
-    plays = _dealer_plays(dealer, hits_soft_17)
-    most = int(plays.drawn.max())
-    if pool is None:
-        ways = (np.array(_IN_ONE_DECK) / sum(_IN_ONE_DECK))[:, None] ** np.arange(most + 1)
-        probabilities = plays.orders * ways[np.arange(TEN), plays.drawn].prod(axis=1)
-    else:
-        ways, lengths = _falling_powers(np.array(pool), most), plays.drawn.sum(axis=1)
-        every = _falling_powers(np.array([sum(pool)]), int(lengths.max()))[0]
-        probabilities = plays.orders * ways[np.arange(TEN), plays.drawn].prod(axis=1) / every[lengths]
-    results = np.where((plays.results == NATURAL) & (not natural_counts), LIMIT, plays.results)
-    return tuple((p, end) for end, p in enumerate(np.bincount(results, probabilities).tolist()) if p > 0)
-
-
-def _falling_powers(counts: np.ndarray, most: int) -> np.ndarray:
-    """Returns c (c - 1) .. (c - d + 1) for every count c and d = 0 .. most, shape (counts, most + 1)."""
-    factors = np.maximum(counts[:, None] - np.arange(most), 0.0)
-    return np.hstack([np.ones((len(counts), 1)), np.cumprod(factors, axis=1)])
-
-
-class _DealerPlays(NamedTuple):
-    """All that a dealer can draw, without the order.
-
-    Attributes:
-        drawn: how many cards of each value, shape (plays, 10).
-        orders: in how many orders they can be drawn, shape (plays,).
-        results: what they end in: a total, `BUST` or `NATURAL`; shape (plays,).
-    """
-
-    drawn: np.ndarray
-    orders: np.ndarray
-    results: np.ndarray
-
-
-@lru_cache(maxsize=2 * len(CARDS))
-def _dealer_plays(dealer: int, hits_soft_17: bool) -> _DealerPlays:
-    """Lists the plays of a dealer who shows this card, by number of cards drawn."""
-    growing: dict[Hand, int] = {(): 1}
-    ended: dict[Hand, int] = {}
-    while growing:
-        longer: dict[Hand, int] = {}
-        for drawn, orders in growing.items():
-            for card in CARDS:
-                cards = tuple(sorted((*drawn, card)))
-                goes_on = _dealer_draws((dealer, *cards), hits_soft_17)
-                play = longer if goes_on else ended
-                play[cards] = play.get(cards, 0) + orders
-        growing = longer
-    return _DealerPlays(
-        np.array([[cards.count(card) for card in CARDS] for cards in ended]),
-        np.array(list(ended.values()), dtype=np.float64),
-        np.array([_dealer_result(tuple(sorted((dealer, *cards)))) for cards in ended]),
-    )
-
-
-def _dealer_draws(cards: Hand, hits_soft_17: bool) -> bool:
-    total, usable = value_of(cards)
-    return total < 17 or (hits_soft_17 and usable and total == 17)
-
-
-def _dealer_result(hand: Hand) -> int:
-    if _is_natural(hand):
-        return NATURAL
-    total, _ = value_of(hand)
-    return total if total <= LIMIT else BUST
