@@ -41,6 +41,7 @@ class EnvOptions:
     Args:
         on_invalid: what an unreadable or illegal action does. "penalize" gives `invalid_reward` and
             stays in the state; "noop" stays and gives 0; "terminate" gives `invalid_reward` and ends.
+            (Of the environments here, ALFWorld alone has a rule for it: it costs a step.)
         invalid_reward: Gymnasium's reward of such an action.
     """
 
@@ -103,9 +104,15 @@ class Episode(Generic[ProblemT, StateT]):
         if action is not None:
             _, self.position, turn = self._positions.follow(self.position, action, rng)
             return turn
-        terminated = self.options.on_invalid == "terminate"
+        before = self.position.state
+        failed = self.task.fail(before)
+        if failed is not before and failed != before:
+            self.position = Position(self.task, failed)
         reward = 0.0 if self.options.on_invalid == "noop" else self.options.invalid_reward
-        return Turn(reward, terminated, cause="invalid_action" if terminated else None, invalid=True)
+        if self.options.on_invalid == "terminate":
+            return Turn(reward, terminated=True, cause="invalid_action", invalid=True)
+        over = not self.position.actions
+        return Turn(reward, over, cause="failed" if over else None, invalid=True)
 
     @property
     def log_reward(self) -> float:

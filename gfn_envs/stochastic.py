@@ -270,6 +270,10 @@ class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
         time = state.time
         return tuple((p, DriftState(after, time + 1)) for p, after in self.rules(time).outcomes(state.inner, action))
 
+    def fail(self, state: DriftState[Any]) -> DriftState[Any]:
+        """Returns the inner task's state after a text that names no legal action; time stands still."""
+        return DriftState(self.task.fail(state.inner), state.time)
+
     def parents(self, state: DriftState[Any]) -> tuple[tuple[DriftState[Any], str], ...] | None:
         """Returns the incoming edges by the rules of the step before; None where there is chance or no merging."""
         if not self.deterministic or (self.task.parents(state.inner)) is None:

@@ -136,6 +136,10 @@ class Task(ABC, Generic[ProblemT, StateT]):
         """Returns other accepted spellings of the legal actions, each with the legal action."""
         return {}
 
+    def fail(self, state: StateT) -> StateT:
+        """Returns the state after a text that names no legal action; by default nothing changes."""
+        return state
+
     @abstractmethod
     def observe(self, state: StateT) -> str:
         """Returns the text that the player sees: self-contained, the goal included."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Wrapped(Task[ProblemT, StateT]):
     """A task that hands everything through to the task it holds.
 
-    Its states are the inner task's, unless `inner` is overridden, and then `reset`, `step`, `outcomes` and
-    `parents` with it, which make states.
+    Its states are the inner task's, unless `inner` is overridden, and then `reset`, `step`, `outcomes`,
+    `parents` and `fail` with it, which make states.
 
     Args:
         task: the inner task.
@@ -120,6 +120,11 @@ class Wrapped(Task[ProblemT, StateT]):
     def aliases(self, state: StateT) -> dict[str, str]:
         """Returns the inner task's other spellings."""
         return self.task.aliases(self.inner(state))
+
+    def fail(self, state: StateT) -> StateT:
+        """Returns the inner task's state after a text that names no legal action."""
+        failed: StateT = self.task.fail(state)
+        return failed
 
     def observe(self, state: StateT) -> str:
         """Returns the inner task's text."""
