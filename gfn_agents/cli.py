@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
@@ -26,6 +27,8 @@ from gfn_envs.cli import (
 )
 
 AGENTS_GROUP = "gfn_gym.agents"
+_SIMULATED_PLAYS = 300
+_EXACT_ONLY = ("optimum", "n_solutions", "target_coverage", "sampled_distance", "perfect_sampled_distance")
 _PROBLEMS_PER_ROLLOUT = 8
 """Problems played side by side in `evaluate`: enough to share prefixes, few enough for a live bar."""
 
@@ -200,7 +203,6 @@ def evaluate(
     """
     import numpy as np
 
-    from gfn_envs.metrics import summarise
     from gfn_envs.rollout import rollout, save_trajectories
 
     if samples < 1:
@@ -220,14 +222,14 @@ def evaluate(
         trajectories += played
         for number, problem in enumerate(group):
             own = played[number * samples : (number + 1) * samples]
-            rows.append(_problem_row(made.task, problem, own, k, samples, player if exact else None, beta))
+            rows.append(_problem_row(made.task, problem, own, k, samples, player if exact else None, beta, rng))
     if output is not None:
         save_trajectories(trajectories, output)
-    scores = [{name: value for name, value in row.items() if name != "problem_id"} for row in rows]
-    summary = {name: e.to_json() for name, e in summarise(scores, chosen.weights, rng).items()}
+    summary = _summary(rows, chosen.weights, seed)
+    kinds = {kind: _summary(rows, chosen.weights, seed, kind) for kind in sorted({row["kind"] for row in rows} - {""})}
     if json:
         settings = {"agent": agent, "env": env, "samples": samples, "k": k, "seed": seed, "n_problems": len(rows)}
-        print_json({**settings, **summary, "problems": rows})
+        print_json({**settings, **summary, "kinds": kinds, "problems": rows})
         return
     labels = _labels(k, samples)
     print_table(
@@ -236,35 +238,90 @@ def evaluate(
         [
             [labels.get(name, name), f"{e['value']:.4f}", f"{e['interval'][0]:.4f} to {e['interval'][1]:.4f}"]
             for name, e in summary.items()
+            if not math.isnan(e["value"])
         ],
     )
+    if kinds:
+        columns = ["success_at_1", "pass_at_k", "chance", "chance_pass_at_k"]
+        print_table(
+            "by kind of problem",
+            ["kind", "problems", *(labels[name].partition(":")[0] for name in columns)],
+            [
+                [kind, str(sum(row["kind"] == kind for row in rows)), *(f"{s[name]['value']:.4f}" for name in columns)]
+                for kind, s in kinds.items()
+            ],
+        )
+
+
+def _summary(
+    rows: Sequence[dict[str, Any]], weights: Sequence[float], seed: int, kind: str | None = None
+) -> dict[str, Any]:
+    """Returns the mean and interval of every score, over all problems or those of one kind."""
+    import numpy as np
+
+    from gfn_envs.metrics import summarise
+
+    chosen = [number for number, row in enumerate(rows) if kind in (None, row["kind"])]
+    scores = [{name: value for name, value in rows[n].items() if isinstance(value, float)} for n in chosen]
+    estimates = summarise(scores, [weights[n] for n in chosen], np.random.default_rng(seed))
+    return {name: estimate.to_json() for name, estimate in estimates.items()}
 
 
 def _problem_row(
-    task: Any, problem: Any, played: Sequence[Any], k: int, samples: int, prober: Any, beta: float
+    task: Any, problem: Any, played: Sequence[Any], k: int, samples: int, prober: Any, beta: float, rng: Any
 ) -> dict[str, Any]:
-    """Returns the scores of one problem beside its chance, optimum and ceiling."""
-    from gfn_envs.exact import analyse_graph, enumerate_states
-    from gfn_envs.metrics import exact_scores, sampled_scores, total_variation
+    """Returns the scores of one problem beside its chance, optimum and ceiling, as far as they are known."""
+    from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states, simulate
+    from gfn_envs.metrics import exact_scores, perfect_sampled_distance, sampled_distance, sampled_scores
 
-    graph = enumerate_states(task, problem)
+    try:
+        graph = enumerate_states(task, problem)
+    except EnumerationLimit:
+        if prober is not None:
+            raise CommandError(f"'{problem.id}' has too many states to list; leave --exact out") from None
+        chance = simulate(task, problem, _SIMULATED_PLAYS, rng).chance
+        known = {"chance": chance, "chance_pass_at_k": 1.0 - (1.0 - chance) ** k}
+        unknown = dict.fromkeys(_EXACT_ONLY, math.nan)
+        return {"problem_id": problem.id, "kind": problem.kind, **sampled_scores(played, 0, k), **known, **unknown}
     analysis = analyse_graph(graph, beta)
-    ceiling = exact_scores(graph, graph.target(beta), k, samples, beta)
+    target = graph.target(beta)
+    ceiling = exact_scores(graph, target, k, samples, beta)
+    by_name = graph.ends_by_name(target)
     row = {
         "problem_id": problem.id,
-        **sampled_scores(played, analysis.n_solutions, k),
+        "kind": problem.kind,
+        **sampled_scores(played, len(graph.solutions), k),
         "chance": analysis.chance,
-        "optimum": analysis.optimum,
         "chance_pass_at_k": 1.0 - (1.0 - analysis.chance) ** k,
+        "optimum": analysis.optimum,
         "n_solutions": float(analysis.n_solutions),
         "target_coverage": ceiling["coverage"],
+        "sampled_distance": sampled_distance(played, by_name),
+        "perfect_sampled_distance": perfect_sampled_distance(by_name, samples),
     }
     if prober is not None:
-        if not hasattr(prober, "action_probabilities"):
-            raise CommandError("--exact needs an agent with action_probabilities; leave it out for this one")
-        reached = graph.reached(graph.policy_of(prober))
-        row["exact_success"] = float(reached @ graph.successes)
-        row["total_variation"] = total_variation(reached, graph.target(beta))
+        row |= _exact_row(graph, prober, beta)
+    return row
+
+
+def _exact_row(graph: Any, prober: Any, beta: float) -> dict[str, Any]:
+    """Returns what enumeration says of an agent: its distribution over the ends, without sampling."""
+    from gfn_envs.metrics import jensen_shannon, total_variation
+
+    if not hasattr(prober, "action_probabilities"):
+        raise CommandError("--exact needs an agent with action_probabilities; leave it out for this one")
+    policy, target = graph.policy_of(prober), graph.target(beta)
+    reached = graph.reached(policy)
+    row: dict[str, Any] = {
+        "exact_success": float(reached @ graph.successes),
+        "total_variation": total_variation(reached, target),
+        "jensen_shannon": jensen_shannon(reached, target),
+    }
+    if graph.task.deterministic:
+        scaled = beta * graph.log_rewards
+        row["elbo"], row["log_z"] = graph.elbo(policy, scaled), float(graph.log_flows(scaled)[0])
+    wanted, found = graph.solution_probabilities(target), graph.solution_probabilities(reached)
+    row["solutions"] = {name: {"agent": found[name], "target": wanted[name]} for name in wanted}
     return row
 
 
@@ -280,8 +337,13 @@ def _labels(k: int, samples: int) -> dict[str, str]:
         "chance_pass_at_k": f"chance of pass@{k}",
         "n_solutions": "solutions that exist",
         "target_coverage": f"coverage that the exact sampler has in {samples}",
+        "sampled_distance": f"distance to the target, seen in {samples} samples",
+        "perfect_sampled_distance": "that a perfect sampler would show",
         "exact_success": "success@1, exact",
         "total_variation": "total variation to the exact target",
+        "jensen_shannon": "Jensen-Shannon divergence to it (nats)",
+        "elbo": "lower bound of log Z (ELBO)",
+        "log_z": "log Z",
     }
 
 

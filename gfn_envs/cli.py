@@ -24,7 +24,7 @@ import gymnasium as gym
 import numpy as np
 
 from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.exact import DEFAULT_LIMIT, Analysis
+from gfn_envs.exact import DEFAULT_LIMIT, Analysis, EnumerationLimit, simulate
 from gfn_envs.exact import analyse as analyse_problem
 from gfn_envs.files import finite_json, write_whole
 from gfn_envs.problems import ProblemSet
@@ -194,10 +194,13 @@ def analyse(
     beta: float = 1.0,
     env_kwargs: str = "{}",
     states: int = DEFAULT_LIMIT,
+    plays: int = 1000,
     output: Path | None = None,
     json: bool = False,
 ) -> None:
     """Print the exact yardsticks of problems: chance, optimum, solutions, Z.
+
+    A problem with too many states to list gets its chance by random play, with a 95 % interval, and says so.
 
     Args:
         env: id of the environment, such as gfn_envs/Game24-v0.
@@ -206,7 +209,8 @@ def analyse(
         limit: analyse only so many problems, drawn with a fixed seed.
         beta: the target is proportional to R^beta.
         env_kwargs: keywords of gym.make as a JSON object.
-        states: give up on a problem with more states than this.
+        states: simulate a problem with more states than this.
+        plays: episodes of a simulated problem.
         output: also write the rows to this .csv or .json file.
         json: print one JSON document.
     """
@@ -215,9 +219,11 @@ def analyse(
     if output is not None and output.suffix not in (".csv", ".json"):
         raise CommandError(f"--output must end in .csv or .json, got '{output}'")
     made = open_env(env, parse_env_kwargs(env_kwargs), problems, split)
-    chosen = listed_problems(made, limit)
+    if plays < 1:
+        raise CommandError(f"--plays must be at least 1, got {plays}")
+    chosen, rng = listed_problems(made, limit), np.random.default_rng(0)
     rows = [
-        _Row(analyse_problem(made.task, problem, beta, states), weight)
+        _Row(_analysis(made.task, problem, beta, states, plays, rng), weight)
         for problem, weight in progress(zip(chosen, chosen.weights, strict=True), len(chosen), "analysing")
     ]
     family = _family(rows)
@@ -244,9 +250,22 @@ def analyse(
         "target success",
     ]
     shown = [[row.analysis.problem_id, *_cells(row.analysis.to_json())] for row in rows[:40]]
+    simulated = sum(not row.analysis.exact for row in rows)
     if len(rows) > len(shown):
         shown.append([f"... {len(rows) - len(shown)} more (--json or --output has all)", *[""] * 8])
     print_table(f"{env}: exact yardsticks", columns, [*shown, [f"family ({len(rows)} problems)", *_cells(family)]])
+    if simulated:
+        sys.stdout.write(
+            f"{simulated} of {len(rows)} problems have more than {states} states: their chance is from {plays} random "
+            "plays, with a 95 % interval, and the rest is not known.\n"
+        )
+
+
+def _analysis(task: Any, problem: Any, beta: float, states: int, plays: int, rng: np.random.Generator) -> Analysis:
+    try:
+        return analyse_problem(task, problem, beta, states)
+    except EnumerationLimit:
+        return simulate(task, problem, plays, rng)
 
 
 def _family(rows: list[_Row]) -> dict[str, Any]:
@@ -254,6 +273,10 @@ def _family(rows: list[_Row]) -> dict[str, Any]:
     total = sum(row.weight for row in rows)
     names = [name for name in rows[0].analysis.to_json() if name != "problem_id"]
     means = {name: sum(row.weight * getattr(row.analysis, name) for row in rows) / total for name in names}
+    # Half widths of independent means add as squares; where chance is exact they are 0.
+    for name, sign in (("chance_low", -1), ("chance_high", 1)):
+        widths = [row.weight * (getattr(row.analysis, name) - row.analysis.chance) for row in rows]
+        means[name] = means["chance"] + sign * math.sqrt(sum(width**2 for width in widths)) / total
     return {"n_problems": len(rows), **means}
 
 
@@ -268,7 +291,10 @@ def _cells(figures: dict[str, Any]) -> list[str]:
         "log_z",
         "target_success",
     )
-    return [f"{figures[name]:.6g}" for name in names]
+    cells = ["" if math.isnan(figures[name]) else f"{figures[name]:.6g}" for name in names]
+    if figures["chance_low"] < figures["chance_high"]:
+        cells[0] += f" ({figures['chance_low']:.2g} to {figures['chance_high']:.2g})"
+    return cells
 
 
 def _write_rows(document: dict[str, Any], path: Path) -> None:

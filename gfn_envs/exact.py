@@ -22,10 +22,11 @@ from typing import Any, Generic
 
 import numpy as np
 
-from gfn_envs.rollout import ProbabilisticAgent, Trajectory, record
+from gfn_envs.rollout import ProbabilisticAgent, Trajectory, draw_outcome, record
 from gfn_envs.task import ProblemT, StateT, Task
 
 DEFAULT_LIMIT = 200_000
+_PROBES, _FAR = 8, 100
 
 Outcomes = tuple[tuple[float, int], ...]
 
@@ -183,6 +184,33 @@ class StateGraph(Generic[ProblemT, StateT]):
                 mass[index] = 0.0
         return mass
 
+    def elbo(self, policy: Sequence[np.ndarray], log_rewards: np.ndarray) -> float:
+        """Returns E[log R + sum of log P_B - log P_F], a lower bound of log Z that only the exact sampler reaches.
+
+        Malkin et al. 2023 (arXiv 2210.00580, equation 4). Under chance the outcomes' own probabilities
+        belong to neither side.
+        """
+        mass, bound = np.zeros(len(self.states)), 0.0
+        mass[0] = 1.0
+        for index, edges in enumerate(self.edges):
+            for probability, outcomes in zip(policy[index], edges, strict=True):
+                if probability <= 0 or not mass[index]:
+                    continue
+                for chance, child in outcomes:
+                    flow = mass[index] * probability * chance
+                    mass[child] += flow
+                    bound += flow * (self.log_backward[child] - math.log(probability))
+        ends = list(self.terminals)
+        return float(bound + sum(mass[i] * log_rewards[i] for i in ends if mass[i]))
+
+    def ends_by_name(self, reached: np.ndarray) -> dict[str, float]:
+        """Returns the probability of each object by its canonical name, from the probability of each end."""
+        found: dict[str, float] = {}
+        for index in self.terminals:
+            name = self.task.solution(self.states[index])
+            found[name] = found.get(name, 0.0) + float(reached[index])
+        return found
+
     def solution_probabilities(self, reached: np.ndarray) -> dict[str, float]:
         """Returns the probability of each solution, from the probability of each end."""
         found = dict.fromkeys(self.solutions, 0.0)
@@ -209,10 +237,11 @@ class StateGraph(Generic[ProblemT, StateT]):
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The yardsticks of one problem.
+    """The yardsticks of one problem; what is not known is NaN.
 
     Attributes:
         chance: success probability of the uniformly random legal player.
+        chance_low, chance_high: 95 % interval of it where it was simulated; where it is exact, the same.
         chance_return: its expected sum of Gymnasium rewards.
         optimum: highest success probability that any player can have.
         optimal_return: highest expected sum of Gymnasium rewards.
@@ -224,13 +253,20 @@ class Analysis:
 
     problem_id: str
     chance: float
+    chance_low: float
+    chance_high: float
     chance_return: float
     optimum: float
     optimal_return: float
-    n_solutions: int
+    n_solutions: float
     log_z: float
-    n_states: int
+    n_states: float
     target_success: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether all states were listed; otherwise chance was simulated."""
+        return not math.isnan(self.n_states)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -246,9 +282,12 @@ def analyse_graph(graph: StateGraph[Any, Any], beta: float = 1.0) -> Analysis:
     """Returns the yardsticks of a problem whose states are listed already."""
     scaled = graph.log_rewards.copy()
     scaled[list(graph.terminals)] *= beta
+    chance = float(graph.values(_mean, with_rewards=False)[0])
     return Analysis(
         problem_id=graph.problem.id,
-        chance=float(graph.values(_mean, with_rewards=False)[0]),
+        chance=chance,
+        chance_low=chance,
+        chance_high=chance,
         chance_return=float(graph.values(_mean, with_rewards=True)[0]),
         optimum=float(graph.values(max, with_rewards=False)[0]),
         optimal_return=float(graph.values(max, with_rewards=True)[0]),
@@ -257,6 +296,37 @@ def analyse_graph(graph: StateGraph[Any, Any], beta: float = 1.0) -> Analysis:
         n_states=len(graph.states),
         target_success=float(graph.target(beta) @ graph.successes),
     )
+
+
+def simulate(task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: np.random.Generator) -> Analysis:
+    """Returns what uniform legal play shows of a problem that is too large to list.
+
+    Chance comes with its Wilson interval; optimum, solutions and Z stay unknown.
+
+    Args:
+        plays: episodes to play.
+    """
+    solved, returns = 0, 0.0
+    for _ in range(plays):
+        state = task.reset(problem)
+        while actions := task.actions(state):
+            action = actions[int(rng.integers(len(actions)))]
+            before, state = state, draw_outcome(task, state, action, rng)
+            returns += task.step_reward(before, action, state)
+        solved += task.success(state)
+    low, high = wilson_interval(solved, plays)
+    unknown = math.nan
+    return Analysis(
+        problem.id, solved / plays, low, high, returns / plays, unknown, unknown, unknown, unknown, unknown, unknown
+    )
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a probability (Wilson 1927), which is right at 0 and 1 too."""
+    z2 = 1.959964**2
+    centre = (successes + z2 / 2) / (trials + z2)
+    half = math.sqrt(z2 * (successes * (trials - successes) / trials + z2 / 4)) / (trials + z2)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def enumerate_states(
@@ -269,6 +339,7 @@ def enumerate_states(
         ValueError: the states have a cycle, so that they contain no step number.
     """
     start = task.reset(problem)
+    _check_size(task, start, limit, problem.id)
     indices: dict[StateT, int] = {start: 0}
     states = [start]
     actions: list[tuple[str, ...]] = []
@@ -287,9 +358,7 @@ def enumerate_states(
                     states.append(successor)
                     queue.append(successor)
                     if len(states) > limit:
-                        raise EnumerationLimit(
-                            f"more than {limit} states from '{problem.id}'; use a smaller problem or pass limit="
-                        )
+                        raise _too_large(limit, problem.id)
                 outcomes.append((probability, index))
             found.append(tuple(outcomes))
         edges.append(tuple(found))
@@ -304,6 +373,31 @@ def enumerate_states(
         tuple(actions[old] for old in order),
         tuple(tuple(tuple((p, place[child]) for p, child in outcomes) for outcomes in edges[old]) for old in order),
     )
+
+
+def _check_size(task: Task[Any, StateT], start: StateT, limit: int, problem_id: str) -> None:
+    """Raises EnumerationLimit at once where a tree is far too large to be listed.
+
+    The product of the numbers of actions along a random play estimates the number of leaves of a tree
+    without bias (Knuth 1975); here every one of some plays must be far above the limit.
+    """
+    if not task.deterministic or task.parents(start) is not None:
+        return
+    rng = np.random.default_rng(0)
+    for _ in range(_PROBES):
+        leaves, state = 1, start
+        for _ in range(task.horizon):
+            if not (actions := task.actions(state)) or leaves > _FAR * limit:
+                break
+            leaves *= len(actions)
+            state = task.step(state, actions[int(rng.integers(len(actions)))])
+        if leaves <= _FAR * limit:
+            return
+    raise _too_large(limit, problem_id)
+
+
+def _too_large(limit: int, problem_id: str) -> EnumerationLimit:
+    return EnumerationLimit(f"more than {limit} states from '{problem_id}'; use a smaller problem or pass limit=")
 
 
 def _topological_order(edges: Sequence[Sequence[Outcomes]]) -> list[int] | None:

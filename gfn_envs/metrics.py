@@ -94,6 +94,35 @@ def total_variation(p: np.ndarray, q: np.ndarray) -> float:
     return float(0.5 * np.abs(p - q).sum())
 
 
+def sampled_distance(trajectories: Sequence[Trajectory], target: Mapping[str, float]) -> float:
+    """Returns the total variation between the objects that were sampled and their target probabilities."""
+    counts = Counter(trajectory.solution for trajectory in trajectories)
+    names = {*counts, *target}
+    return 0.5 * sum(abs(counts[name] / len(trajectories) - target.get(name, 0.0)) for name in names)
+
+
+def perfect_sampled_distance(target: Mapping[str, float], samples: int) -> float:
+    """Returns the expected `sampled_distance` of a perfect sampler, which is not 0: the floor beside it.
+
+    Half the sum of the mean absolute deviations of binomials, in De Moivre's closed form: for m = floor(np) + 1,
+    E|X - np| = 2 m C(n, m) p^m (1 - p)^(n - m + 1).
+    """
+    total = 0.0
+    for p in target.values():
+        if not 0 < p < 1:
+            continue
+        m = math.floor(samples * p) + 1
+        log_term = (
+            math.lgamma(samples + 1)
+            - math.lgamma(m)
+            - math.lgamma(samples - m + 1)
+            + m * math.log(p)
+            + (samples - m + 1) * math.log1p(-p)
+        )
+        total += math.exp(log_term) / samples
+    return total
+
+
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     """Returns the Jensen-Shannon divergence of two distributions, from 0 to log 2 (nats)."""
     middle = 0.5 * (p + q)

@@ -25,6 +25,9 @@ from gfn_envs.task import Problem, ProblemT, Task
 
 SPLITS = ("train", "validation", "test", "all")
 _REJECTION_LIMIT = 100_000
+_LONGEST_MESSAGE = 400
+_LEAST_WEIGHT = 1e-100
+"""Of a problem in a file, and one over the greatest, so that no share of a sum of weights is rounded to 0."""
 ProblemCoT = TypeVar("ProblemCoT", bound=Problem, covariant=True)
 
 
@@ -72,9 +75,9 @@ class ProblemSet(Generic[ProblemT]):
         if not self.problems:
             raise ValueError("a problem set needs at least one problem, got none")
         weights = self.weights or (1.0,) * len(self.problems)
-        if len(weights) != len(self.problems) or not all(0 < weight < math.inf for weight in weights):
-            raise ValueError("a problem set needs one positive weight a problem")
         total = sum(weights)
+        if len(weights) != len(self.problems) or not all(weight > 0 for weight in weights) or not total < math.inf:
+            raise ValueError("a problem set needs one positive weight a problem, with a finite sum")
         object.__setattr__(self, "weights", tuple(w / total for w in weights))
         object.__setattr__(self, "_cumulative", tuple(accumulate(self.weights)))
 
@@ -156,12 +159,14 @@ def load_problems(task: Task[ProblemT, Any], path: str | os.PathLike[str]) -> Pr
         ValueError: the file is missing, empty or has a wrong line; the message names the line.
     """
     file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no problem file '{path}'")
+    if not os.path.isfile(file):  # unlike Path.is_file, False also for names that no file can have
+        raise ValueError(_one_line(f"there is no problem file '{path}'"))
     try:
         weighted = _read_json_lines(task, file) if file.suffix == ".jsonl" else _unit_weights(task.load_problems(file))
     except UnicodeDecodeError:
         raise ValueError(f"'{path}' is not a text file in UTF-8") from None
+    except ValueError as error:
+        raise ValueError(_one_line(str(error))) from None
     distinct = {problem.id: (problem, weight) for problem, weight in weighted}
     if not distinct:
         raise ValueError(f"'{path}' has no problems")
@@ -174,23 +179,29 @@ def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> 
     write_json_lines(path, (problem.to_json() for problem in problems))
 
 
+def _one_line(message: str) -> str:
+    """Returns a message as one line of bounded length, because it may quote a hostile file."""
+    shown = "".join(c if c.isprintable() else " " for c in message[: _LONGEST_MESSAGE + 1])
+    return shown if len(shown) <= _LONGEST_MESSAGE else f"{shown[:_LONGEST_MESSAGE]}..."
+
+
 def _unit_weights(problems: Sequence[ProblemT]) -> list[tuple[ProblemT, float]]:
     return [(problem, 1.0) for problem in problems]
 
 
 def _read_json_lines(task: Task[ProblemT, Any], file: Path) -> list[tuple[ProblemT, float]]:
     weighted = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
         try:
             data = json.loads(line)
             if not isinstance(data, dict):
                 raise ValueError("not a JSON object")
-            weight = float(data.pop("weight", 1.0))
-            if not 0 < weight < math.inf:
-                raise ValueError(f"the weight must be a positive number, got {weight}")
-            weighted.append((task.problem_from_json(data), weight))
+            weight = data.pop("weight", 1)
+            if type(weight) not in (int, float) or not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
+                raise ValueError(f"the weight must be a positive number from 1e-100 to 1e100, got {weight!r}")
+            weighted.append((task.problem_from_json(data), float(weight)))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"'{file}' line {number}: {error}") from None
     return weighted

@@ -42,6 +42,11 @@ class Problem(ABC):
         return self.id
 
     @property
+    def kind(self) -> str:
+        """Part of the family whose scores are also told apart, '' if there are no parts."""
+        return ""
+
+    @property
     def content_hash(self) -> str:
         """SHA-256 of the canonical name, in hexadecimal; the same in every version and process."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()
@@ -70,6 +75,9 @@ class Task(ABC, Generic[ProblemT, StateT]):
     """Every character that an observation or a legal action can contain."""
     deterministic: ClassVar[bool] = True
     """False where `outcomes` is the rule and `step` is not defined."""
+    stop_action: ClassVar[str | None] = None
+    """The action that ends an episode where it stands, if there is one: it must be legal in every state
+    that is not terminal, and be the only way to the end that it leads to."""
     difficulties: ClassVar[Presets] = {}
     """Named presets, the easiest first: the options that `difficulty=` of `gym.make` stands for."""
 
@@ -158,7 +166,10 @@ class Task(ABC, Generic[ProblemT, StateT]):
         return 0.0 if self.success(state) else LOG_REWARD_FLOOR
 
     def log_reward_so_far(self, state: StateT) -> float:
-        """Returns the partial log-reward for forward-looking objectives, 0 if there is none."""
+        """Returns the partial log-reward for forward-looking objectives, 0 everywhere if there is none.
+
+        At an end it must equal `log_reward`, so that what is left to learn there is log 1 = 0.
+        """
         return 0.0
 
     def solution(self, state: StateT) -> str:

@@ -167,6 +167,11 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
         low, high = document[key]["interval"]
         assert low <= document[key]["value"] <= high
     assert document["chance"]["value"] < document["optimum"]["value"] == 1.0
+    assert document["elbo"]["value"] < document["log_z"]["value"]
+    assert 0 < document["perfect_sampled_distance"]["value"] < document["sampled_distance"]["value"] <= 1
+    for row in document["problems"]:
+        assert len(row["solutions"]) == row["n_solutions"]
+        assert sum(p["agent"] for p in row["solutions"].values()) == pytest.approx(row["exact_success"])
 
 
 def test_evaluate_named_agents(gfn, puzzles, tmp_path):
@@ -183,6 +188,26 @@ def test_evaluate_named_agents(gfn, puzzles, tmp_path):
     assert "chance" in out
 
 
+LARGE = ("gfn_envs/BlocksWorld-v0", "--env-kwargs", '{"blocks": 6, "length": 8, "slack": 12}')
+
+
+def test_what_is_too_large_to_list_is_simulated_and_says_so(gfn):
+    status, out, _ = gfn("analyse", *LARGE, "--limit", "2", "--plays", "50", "--json")
+    document = json.loads(out)
+    assert status == 0
+    for row in (*document["problems"], document["family"]):
+        assert 0 <= row["chance_low"] <= row["chance"] < row["chance_high"]
+        assert row["optimum"] is None
+    status, out, _ = gfn("analyse", GAME, "--limit", "1", "--states", "10", "--plays", "20")
+    assert status == 0
+    assert "1 of 1 problems have more than 10 states" in out
+    status, out, _ = gfn("evaluate", "uniform", *LARGE, "--limit", "2", "--samples", "4", "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert document["chance"]["value"] < 0.05
+    assert document["coverage"]["value"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "reasons"),
     [
@@ -195,7 +220,11 @@ def test_evaluate_named_agents(gfn, puzzles, tmp_path):
         (("analyse", GAME, "--env-kwargs", '{"target": "9**9"}'), ("9**9",)),
         (("analyse", GAME, "--limit", "0"), ("limit",)),
         (("analyse", GAME, "--limit", "1", "--beta", "nan"), ("beta",)),
-        (("analyse", GAME, "--limit", "1", "--states", "10"), ("10 states",)),
+        (("analyse", GAME, "--limit", "1", "--plays", "0"), ("plays",)),
+        (
+            ("evaluate", "uniform", *LARGE, "--limit", "1", "--samples", "1", "--exact"),
+            ("--exact",),
+        ),
         (("check", "no.such.module:Task"), ("no.such.module",)),
         (("check", "os:environ"), ("environ",)),
         (("evaluate", "unifrom", GAME), ("uniform",)),

@@ -10,8 +10,8 @@ import pytest
 from gfn_envs.drawing import HEIGHT, WIDTH, Circle, Label, Line, Rectangle, shortened, text_width
 from gfn_envs.rollout import draw_outcome
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem, BlackJackState
-from gfn_envs.tasks.blackjack_odds import BUST, NATURAL
 from gfn_envs.tasks.blackjack_drawing import HIDDEN, PLAYER, card_name
+from gfn_envs.tasks.blackjack_odds import BUST, NATURAL
 from gfn_envs.tasks.ontology import read_theory
 from gfn_envs.tasks.prontoqa import PrOntoQA, PrOntoQAProblem, PrOntoQAState
 from gfn_envs.tasks.prontoqa_drawing import MOST_FACTS, RIGHT

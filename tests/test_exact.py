@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
+from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states, simulate, wilson_interval
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Trajectory
 from gfn_envs.task import LOG_REWARD_FLOOR, Problem, Task
+from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 
@@ -189,3 +190,66 @@ def test_solution_probabilities_sum_to_success():
     found = graph.solution_probabilities(reached)
     assert tuple(found) == graph.solutions
     assert sum(found.values()) == pytest.approx(float(reached @ graph.successes), abs=1e-12)
+
+
+# -- bounds and simulation -------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [(Game24(count=3), Game24Problem((2, 3, 4))), (NumberLine(high=3), NumberLineProblem(0, 2, 0, 3))],
+    ids=["tree", "merged"],
+)
+def test_the_elbo_is_log_z_at_the_exact_sampler_and_below_it_elsewhere(task, problem):
+    graph = enumerate_states(task, problem)
+    flows = graph.log_flows(graph.log_rewards)
+    assert graph.elbo(graph.flow_policy(flows), graph.log_rewards) == pytest.approx(flows[0], abs=1e-9)
+    uniform = [np.full(len(actions), 1 / max(len(actions), 1)) for actions in graph.actions]
+    assert graph.elbo(uniform, graph.log_rewards) < flows[0] - 0.1
+
+
+def test_the_elbo_of_a_walk_by_hand():
+    """One step to the left or to the goal, uniformly: E[log R - log P_F] = (log 1e-4 + 0) / 2 + log 2."""
+    graph = enumerate_states(NumberLine(high=3, horizon=1), NumberLineProblem(1, 2, 0, 3))
+    halves = [np.full(len(actions), 0.5) for actions in graph.actions]
+    assert graph.elbo(halves, graph.log_rewards) == pytest.approx(math.log(1e-4) / 2 + math.log(2))
+
+
+def test_names_of_ends_share_their_probabilities():
+    graph = enumerate_states(Game24(count=3), Game24Problem((2, 3, 4)))
+    named = graph.ends_by_name(graph.target())
+    assert sum(named.values()) == pytest.approx(1)
+    for name, probability in graph.solution_probabilities(graph.target()).items():
+        assert named[name] == pytest.approx(probability)
+
+
+def test_simulated_chance_has_an_interval_that_covers():
+    task, problem = NumberLine(), NumberLineProblem(0, 3, 0, 5)
+    exact = analyse(task, problem)
+    simulated = simulate(task, problem, 2000, np.random.default_rng(0))
+    assert simulated.chance_low < exact.chance < simulated.chance_high
+    assert simulated.chance_high - simulated.chance_low < 0.05
+    assert exact.chance_low == exact.chance == exact.chance_high
+    assert exact.exact
+    assert not simulated.exact
+    assert simulated.chance_return == simulated.chance
+    assert math.isnan(simulated.optimum)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)]
+)
+def test_wilson_intervals_of_the_tables(successes, trials, low, high):
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_tree_that_is_far_too_large_is_refused_at_once(monkeypatch):
+    task = BlocksWorld(blocks=6, length=8, slack=12)
+    problem = task.problems().sample(np.random.default_rng(0))
+    monkeypatch.setattr(BlocksWorld, "outcomes", lambda *_: pytest.fail("the listing has begun"))
+    with pytest.raises(EnumerationLimit, match="more than 200000 states"):
+        enumerate_states(task, problem)
+
+
+def test_merging_states_are_never_judged_by_the_number_of_walks():
+    task = NumberLine(0, 60)
+    assert 2**task.horizon > 1e30
+    assert len(enumerate_states(task, NumberLineProblem(0, 60, 0, 60)).states) < 10_000

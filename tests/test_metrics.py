@@ -15,6 +15,8 @@ from gfn_envs.metrics import (
     jensen_shannon,
     normalised_score,
     pass_at_k,
+    perfect_sampled_distance,
+    sampled_distance,
     sampled_scores,
     summarise,
     total_variation,
@@ -119,3 +121,19 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
         interval = summarise(scores, [1.0] * 40, rng, resamples=300)["a"]
         hits += interval.low <= 0.5 <= interval.high
     assert 0.88 < hits / 200 < 0.99
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.integers(1, 5))
+def test_the_distance_of_a_perfect_sampler_is_the_mean_over_all_samples(weights, samples):
+    target = {str(i): weight / sum(weights) for i, weight in enumerate(weights)}
+    mean = 0.0
+    for drawn in itertools.product(target, repeat=samples):
+        chance = math.prod(target[name] for name in drawn)
+        mean += chance * sampled_distance([ended(name, True) for name in drawn], target)
+    assert perfect_sampled_distance(target, samples) == pytest.approx(mean, abs=1e-12)
+
+
+def test_sampled_distance_counts_what_the_target_does_not_have():
+    assert sampled_distance([ended("x", False)], {"a": 1.0}) == 1
+    assert sampled_distance([ended("a", True), ended("x", False)], {"a": 1.0}) == 0.5
+    assert perfect_sampled_distance({"a": 1.0}, 7) == 0

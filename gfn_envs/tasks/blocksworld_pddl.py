@@ -7,6 +7,7 @@ is one of BlocksWorld: its objects, its facts, and a start that the facts descri
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -58,7 +59,7 @@ class PublishedEntry(NamedTuple):
 def read_start(start: Any) -> tuple[tuple[str, ...], ...]:
     """Returns the stacks in the order of their lowest blocks; raises ValueError if they are none."""
     if not _is_list(start) or not all(_is_list(stack) and stack for stack in start) or not start:
-        raise ValueError(f"'start' must be a list of stacks, each a list of colours, got {str(start)[:_SHOWN]}")
+        raise ValueError(f"'start' must be a list of stacks, each a list of colours, got {repr(start)[:_SHOWN]}")
     blocks = [block for stack in start for block in stack]
     for block in blocks:
         if not isinstance(block, str) or block not in LETTERS:
@@ -71,7 +72,7 @@ def read_start(start: Any) -> tuple[tuple[str, ...], ...]:
 def read_goal(goal: Any, blocks: list[str]) -> tuple[str, ...]:
     """Returns the facts in a fixed order; raises ValueError if no arrangement of the blocks has them all."""
     if not _is_list(goal) or not all(isinstance(fact, str) for fact in goal) or not goal:
-        raise ValueError(f"'goal' must be a list of facts such as 'on red blue', got {str(goal)[:_SHOWN]}")
+        raise ValueError(f"'goal' must be a list of facts such as 'on red blue', got {repr(goal)[:_SHOWN]}")
     facts = [tuple(fact.split()) for fact in goal]
     claims: dict[tuple[str, str], str] = {}
     for fact in facts:
@@ -122,7 +123,7 @@ def read_list(path: Path) -> list[PublishedEntry]:
     Raises:
         ValueError: the list has another form, or a file is missing.
     """
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -138,11 +139,11 @@ def _read_entry(path: Path, number: int, entry: Any) -> PublishedEntry:
     name = re.split(r"[/\\]", entry[0])[-1]
     for folder in (path.parent / "pddl", path.parent):
         file = folder / name
-        if name not in ("", ".", "..") and "\0" not in name and len(name) < 256 and file.is_file():
+        if os.path.isfile(file):  # unlike Path.is_file, False also for names that no file can have
             lines = tuple(line.strip() for line in entry[1].splitlines() if line.strip())
             return PublishedEntry(number, file, lines, entry[2])
     raise ValueError(
-        f"'{path}' entry {number}: there is no '{name[:_SHOWN]}' in 'pddl/' beside the list, nor beside it"
+        f"'{path}' entry {number}: there is no {name[:_SHOWN]!r} in 'pddl/' beside the list, nor beside it"
     )
 
 
@@ -172,7 +173,7 @@ def _parse(text: str) -> Any:
         raise ValueError(f"parentheses nest {deepest} deep, which no BlocksWorld problem needs")
     parser = _parser()
     try:
-        return parser(text.lower())  # PDDL does not tell cases apart, the library does
+        return parser(text.removeprefix("\ufeff").lower())  # PDDL does not tell cases apart, the library does
     except Exception as error:  # the library raises what its parts raise: lark's errors, its own, AssertionError
         raise ValueError(f"not a PDDL problem ({_shortened(error)})") from None
 

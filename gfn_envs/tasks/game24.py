@@ -240,7 +240,7 @@ class Game24(Task[Game24Problem, Game24State]):
 
     def load_problems(self, path: Path) -> list[Game24Problem]:
         """Reads the CSV of Tree of Thoughts: a column `Puzzles` with numbers separated by spaces."""
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             try:
                 if "Puzzles" not in (reader.fieldnames or []):
@@ -322,7 +322,8 @@ class Game24(Task[Game24Problem, Game24State]):
 
 def _read_target(target: Any) -> int | str:
     try:
-        if isinstance(target, bool | float) or len(str(target)) > 20:
+        written = str(target).lower()
+        if isinstance(target, bool | float) or len(written) > 20 or "e" in written:  # '1e999999999' has no end
             raise ValueError
         value = Fraction(target)
     except (ValueError, TypeError, ZeroDivisionError):

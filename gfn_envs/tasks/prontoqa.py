@@ -232,7 +232,7 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
     def load_problems(self, path: Path) -> list[PrOntoQAProblem]:
         """Reads the published JSON: examples by name, each with a `test_example`; the others are not read."""
         try:
-            examples = json.loads(path.read_text(encoding="utf-8"))
+            examples = json.loads(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError:
             raise
         except (ValueError, RecursionError) as error:
