@@ -4,9 +4,11 @@ Every step compares the text, the full list of admissible commands, `won` and th
 follow their walkthrough; all go on at random, past the goal too, with some commands that are not admissible. Needs
 the engine, `pip install "gfn-gym[alfworld]"`. Run it with
 
-    python benchmarks/alfworld_lockstep.py GAMES [--games 200] [--steps 100] [--seed 0]
+    python benchmarks/alfworld_lockstep.py GAMES [--games 200] [--steps 100] [--seed 0] [--remember]
 
-where GAMES is a folder of official games. It also prints the CPU seconds a step of both, and their ratio.
+where GAMES is a folder of official games. It also prints the CPU seconds a step of both, and their ratio. The engine
+derives the text of every admissible command anew at every step, which is nearly all of its time; with `--remember`
+each is derived by the engine once a game (they do not depend on the state), which makes it five times faster.
 """
 
 import argparse
@@ -63,11 +65,13 @@ def choose(house: House, admissible: tuple[str, ...], rng: random.Random) -> str
     return rng.choice(IDLE[2:]) if rng.random() < 0.25 else rng.choice(admissible)
 
 
-def play(file: Path, steps: int, rng: random.Random, with_plan: bool) -> tuple[int, list[str], Clock]:
+def play(file: Path, steps: int, rng: random.Random, with_plan: bool, remember: bool) -> tuple[int, list[str], Clock]:
     """Returns the compared steps, the differences and the CPU seconds of both."""
     text = file.read_text(encoding="utf-8")
     problem = read_game(text, file.parent.as_posix()[-100:])
     house, stock_game = house_of(problem), StockGame(text)
+    if remember:
+        remember_commands(stock_game)
     room, clock, differences = house.start, Clock(), []
     stock = stock_game.reset()
     ours = StockTurn(first_observation(house, problem.task), commands(house, room), False, 0)
@@ -85,6 +89,22 @@ def play(file: Path, steps: int, rng: random.Random, with_plan: bool) -> tuple[i
     return steps + 1, differences, clock
 
 
+def remember_commands(game: StockGame) -> None:
+    """Makes the engine derive the text of each ground command once."""
+    logic, texts = game._env._logic, {}
+    derive, templates = logic.grammar.derive, {action.template for action in logic.actions.values()}
+
+    def derive_once(start: str, context: dict) -> str:
+        if start not in templates:
+            return derive(start, context)
+        key = (start, *((placeholder.name, thing.name) for placeholder, thing in context["mapping"].items()))
+        if key not in texts:
+            texts[key] = derive(start, context)
+        return texts[key]
+
+    logic.grammar.derive = derive_once
+
+
 def compare(stock: StockTurn, ours: StockTurn) -> Iterator[str]:
     """Yields one line for each field that differs."""
     for name, one, other in zip(StockTurn._fields, stock, ours, strict=True):
@@ -99,6 +119,7 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=200)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--remember", action="store_true")
     options = parser.parse_args()
     files = sorted(options.folder.rglob("game.tw-pddl"))
     if not files:
@@ -108,7 +129,7 @@ def main() -> None:
     steps, differences, clock = 0, 0, Clock()
     for number, file in enumerate(chosen, start=1):
         try:
-            compared, found, seconds = play(file, options.steps, rng, with_plan=number % 2 == 0)
+            compared, found, seconds = play(file, options.steps, rng, number % 2 == 0, options.remember)
         except ImportError as error:
             sys.exit(str(error))
         steps, differences = steps + compared, differences + len(found)

@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Generic, Literal
 
 import gymnasium as gym
@@ -292,19 +291,7 @@ def choose_problem(
         if not isinstance(problem, Mapping):
             raise ValueError(f"options['problem'] must be a problem or its JSON fields, got {problem!r}")
         return task.problem_from_json(problem)
-    return _find_problem(problems, str(options["problem_id"]))
-
-
-def _find_problem(problems: ProblemSource[ProblemT], problem_id: str) -> ProblemT:
-    if not isinstance(problems, ProblemSet):
-        raise ValueError("this family is too large to look up an id; pass options={'problem': {...}}")
-    by_id = {problem.id: problem for problem in problems}
-    if problem_id not in by_id:
-        near = get_close_matches(problem_id, by_id, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"there is no problem {problem_id!r} among the {len(by_id)} of this environment{hint}")
-    found: ProblemT = by_id[problem_id]
-    return found
+    return problems.find(str(options["problem_id"]))
 
 
 def build(

@@ -12,8 +12,9 @@ import json
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -42,6 +43,13 @@ def check_split(split: str) -> None:
         raise ValueError(f"there is no split {split!r}; splits are {', '.join(SPLITS)}")
 
 
+def no_such_problem(problem_id: str, ids: Collection[str]) -> ValueError:
+    """Returns the error of an id that is not among the ids of a set."""
+    near = get_close_matches(problem_id, ids, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ValueError(f"there is no problem {problem_id!r} among the {len(ids)} of this environment{hint}")
+
+
 class ProblemSource(Protocol[ProblemCoT]):
     """What an environment needs of a family: draw a problem, narrow to a split."""
 
@@ -55,6 +63,10 @@ class ProblemSource(Protocol[ProblemCoT]):
 
     def take(self, count: int, rng: np.random.Generator) -> ProblemSet[Any]:
         """Returns a listed set of at most `count` distinct problems, for analysis."""
+        ...
+
+    def find(self, problem_id: str) -> ProblemCoT:
+        """Returns the problem of an id; raises ValueError if there is none, or no list to find it in."""
         ...
 
 
@@ -90,6 +102,13 @@ class ProblemSet(Generic[ProblemT]):
     def sample(self, rng: np.random.Generator) -> ProblemT:
         """Draws one problem by the weights."""
         return self.problems[bisect_right(self._cumulative, rng.random(), hi=len(self.problems) - 1)]
+
+    def find(self, problem_id: str) -> ProblemT:
+        """Returns the problem of an id; raises ValueError that names the nearest one if there is none."""
+        by_id = {problem.id: problem for problem in self.problems}
+        if problem_id not in by_id:
+            raise no_such_problem(problem_id, by_id)
+        return by_id[problem_id]
 
     def split(self, name: str) -> ProblemSet[ProblemT]:
         """Returns the problems of one split, their weights renormalised.
@@ -143,6 +162,10 @@ class GeneratedProblems(Generic[ProblemT]):
         if name == "all":
             return self
         return GeneratedProblems(self.generate, (*self.accept, lambda problem: split_of(problem) == name))
+
+    def find(self, problem_id: str) -> ProblemT:
+        """Raises ValueError: there is no list."""
+        raise ValueError("this family is too large to look up an id; pass options={'problem': {...}}")
 
     def take(self, count: int, rng: np.random.Generator) -> ProblemSet[ProblemT]:
         """Returns up to `count` distinct problems in the order drawn."""

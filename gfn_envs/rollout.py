@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -45,12 +45,31 @@ class ProbabilisticAgent(Agent, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """One state that an action can lead to.
+
+    Attributes:
+        observation: what is seen there; None at an end.
+        log_reward: log R of an end; elsewhere the partial log-reward, `log_reward_so_far`.
+    """
+
+    probability: float
+    observation: str | None
+    log_reward: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One decision: what was seen, what was legal, what was done.
 
     Attributes:
-        log_pb: log-probability of this step under the backward policy, 0 on trees.
+        log_pb: log-probability of this step under the uniform backward policy, 0 on trees.
         log_reward_so_far: partial log-reward of the state that was seen.
+        outcomes: everything the action can lead to, where there is chance; else empty.
+        stop_action: the task's action that ends an episode anywhere, if it has one.
+        stop_log_reward: log R of the end that this action leads to from here.
+        incoming: names of the edges that lead to the next state, where they are several.
+        incoming_edge: which of them was taken.
     """
 
     observation: str
@@ -58,16 +77,34 @@ class Step:
     action: str
     log_pb: float = 0.0
     log_reward_so_far: float = 0.0
+    outcomes: tuple[Outcome, ...] = ()
+    stop_action: str | None = None
+    stop_log_reward: float = 0.0
+    incoming: tuple[str, ...] = ()
+    incoming_edge: str = ""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Step:
+        """Builds a step from JSON values; those that only some tasks need may be missing."""
+        tuples = {
+            "admissible_actions": tuple(data["admissible_actions"]),
+            "outcomes": tuple(Outcome(**outcome) for outcome in data.get("outcomes", ())),
+            "incoming": tuple(data.get("incoming", ())),
+        }
+        return cls(**{**data, **tuples})
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One finished episode.
+    """One episode, or its beginning.
 
     Attributes:
-        log_reward: log R of its end, neither tempered nor scaled.
-        solution: canonical name of what was reached.
+        log_reward: log R of its end, neither tempered nor scaled; the partial log-reward of the state
+            where it breaks off if it is not complete.
+        solution: canonical name of what was reached; empty if it is not complete.
         source: who made it: "policy", "demonstration", "replay", ...
+        complete: whether the episode is over.
+        end: what is seen at the end, or where it breaks off.
     """
 
     problem_id: str
@@ -76,21 +113,40 @@ class Trajectory:
     success: bool
     solution: str
     source: str = "policy"
+    complete: bool = True
+    end: str = ""
 
     @property
     def actions(self) -> tuple[str, ...]:
         """The actions in order; with the problem they identify a trajectory."""
         return tuple(step.action for step in self.steps)
 
+    def outcomes(self, place: int) -> tuple[Outcome, ...]:
+        """Returns everything that the action of one step can lead to; without chance, what it led to."""
+        if self.steps[place].outcomes:
+            return self.steps[place].outcomes
+        if place + 1 < len(self.steps):
+            after = self.steps[place + 1]
+            return (Outcome(1.0, after.observation, after.log_reward_so_far),)
+        return (Outcome(1.0, None if self.complete else self.end, self.log_reward),)
+
     def to_json(self) -> dict[str, Any]:
-        """Returns JSON values for one line of a JSON Lines file."""
-        return asdict(self)
+        """Returns JSON values for one line of a JSON Lines file, without what is only of some tasks and not of this."""
+        values = asdict(self)
+        for step in values["steps"]:
+            for name in ("outcomes", "stop_action", "incoming"):
+                if not step[name]:
+                    del step[name]
+            if "stop_action" not in step:
+                del step["stop_log_reward"]
+            if "incoming" not in step:
+                del step["incoming_edge"]
+        return values
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trajectory:
         """Builds a trajectory from the values that `to_json` returns."""
-        steps = tuple(Step(**{**s, "admissible_actions": tuple(s["admissible_actions"])}) for s in data["steps"])
-        return cls(**{**data, "steps": steps})
+        return cls(**{**data, "steps": tuple(Step.from_json(step) for step in data["steps"])})
 
 
 def rollout(
@@ -99,16 +155,23 @@ def rollout(
     problems: Sequence[ProblemT],
     rng: np.random.Generator,
     source: str = "policy",
+    max_steps: int | None = None,
 ) -> list[Trajectory]:
     """Plays one episode on each problem, all of them in step, so that an agent acts on batches.
+
+    Agents have no memory here, so they see texts that need none (`Task.memoryless`).
+
+    Args:
+        max_steps: episodes that take longer break off after so many steps, as incomplete trajectories.
 
     Raises:
         IllegalActionError: the agent's text names no legal action.
     """
+    task = task.memoryless()
     histories: list[list[tuple[StateT, str]]] = [[] for _ in problems]
     states = [task.reset(problem) for problem in problems]
     running = [index for index, state in enumerate(states) if task.actions(state)]
-    while running:
+    while running and (max_steps is None or len(histories[running[0]]) < max_steps):
         observations = [task.observe(states[i]) for i in running]
         legal = [task.actions(states[i]) for i in running]
         for index, text, actions in zip(running, agent.act(observations, legal, rng), legal, strict=True):
@@ -135,19 +198,68 @@ def draw_outcome(task: Task[Any, StateT], state: StateT, action: str, rng: np.ra
 def record(
     task: Task[Any, StateT], problem_id: str, history: Sequence[tuple[StateT, str]], end: StateT, source: str
 ) -> Trajectory:
-    """Turns visited states and actions into a Trajectory."""
+    """Turns visited states and actions into a Trajectory, incomplete if the episode goes on at its end."""
     after = [state for state, _ in history[1:]] + [end]
     steps = tuple(
-        Step(
-            observation=task.observe(state),
-            admissible_actions=task.actions(state),
-            action=action,
-            log_pb=log_backward(task, next_state),
-            log_reward_so_far=task.log_reward_so_far(state),
-        )
-        for (state, action), next_state in zip(history, after, strict=True)
+        _step(task, state, action, next_state) for (state, action), next_state in zip(history, after, strict=True)
     )
-    return Trajectory(problem_id, steps, task.log_reward(end), task.success(end), task.solution(end), source)
+    if task.actions(end):
+        return Trajectory(
+            problem_id, steps, task.log_reward_so_far(end), False, "", source, complete=False, end=task.observe(end)
+        )
+    success, solution = task.success(end), task.solution(end)
+    return Trajectory(problem_id, steps, task.log_reward(end), success, solution, source, end=task.observe(end))
+
+
+def _step(task: Task[Any, StateT], state: StateT, action: str, next_state: StateT) -> Step:
+    edges = task.parents(next_state) or ()
+    incoming = edge_names(task, edges) if len(edges) > 1 else ()
+    return Step(
+        observation=task.observe(state),
+        admissible_actions=task.actions(state),
+        action=action,
+        log_pb=-math.log(len(edges)) if edges else 0.0,
+        log_reward_so_far=task.log_reward_so_far(state),
+        outcomes=() if task.deterministic else tuple(_outcome(task, *o) for o in task.outcomes(state, action)),
+        stop_action=task.stop_action,
+        stop_log_reward=task.log_reward(task.step(state, task.stop_action)) if task.stop_action else 0.0,
+        incoming=incoming,
+        incoming_edge=incoming[edges.index((state, action))] if incoming else "",
+    )
+
+
+def _outcome(task: Task[Any, StateT], probability: float, state: StateT) -> Outcome:
+    if task.actions(state):
+        return Outcome(probability, task.observe(state), task.log_reward_so_far(state))
+    return Outcome(probability, None, task.log_reward(state))
+
+
+def edge_names(task: Task[Any, StateT], edges: Sequence[tuple[StateT, str]]) -> tuple[str, ...]:
+    """Returns a text for each incoming edge: its action, and where it comes from if actions do not tell them apart."""
+    actions = tuple(action for _, action in edges)
+    if len(set(actions)) == len(actions):
+        return actions
+    return tuple(f"{action} from: {task.observe(parent)}" for parent, action in edges)
+
+
+def cut(trajectory: Trajectory, steps: int) -> Trajectory:
+    """Returns the first steps of a trajectory, as one that breaks off there.
+
+    Raises:
+        ValueError: there must be at least 1 step, and fewer than the trajectory has.
+    """
+    if not 0 < steps < len(trajectory.steps):
+        raise ValueError(f"a trajectory of {len(trajectory.steps)} steps cannot be cut after {steps}")
+    at = trajectory.steps[steps]
+    return replace(
+        trajectory,
+        steps=trajectory.steps[:steps],
+        log_reward=at.log_reward_so_far,
+        success=False,
+        solution="",
+        complete=False,
+        end=at.observation,
+    )
 
 
 def log_backward(task: Task[Any, StateT], state: StateT) -> float:
@@ -163,6 +275,7 @@ def replay_actions(task: Task[ProblemT, StateT], problem: ProblemT, actions: Ite
         IllegalActionError: an action is not legal where it stands.
         ValueError: the actions end before the episode does.
     """
+    task = task.memoryless()
     state, history = task.reset(problem), []
     for text in actions:
         legal = task.actions(state)

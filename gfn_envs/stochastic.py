@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, NoReturn
 
 from gfn_envs.numerals import LETTERS, LONGEST, NUMERALS, SIGN, WHOLE_NUMBER, Numerals, paraphrase
@@ -247,6 +247,10 @@ class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
     def deterministic(self) -> bool:  # type: ignore[override]  # as in Wrapped
         """Whether both sets of rules are."""
         return self.task.deterministic and self.after.deterministic
+
+    def memoryless(self) -> ConceptDrift[ProblemT]:
+        """Returns the drift around tasks with self-contained texts."""
+        return replace(self, task=self.task.memoryless(), after=self.after.memoryless())
 
     def inner(self, state: DriftState[Any]) -> Any:
         """Returns the state without the time."""

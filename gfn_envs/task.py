@@ -152,6 +152,10 @@ class Task(ABC, Generic[ProblemT, StateT]):
     def observe(self, state: StateT) -> str:
         """Returns the text that the player sees: self-contained, the goal included."""
 
+    def memoryless(self) -> Task[ProblemT, StateT]:
+        """Returns the same rules with self-contained texts, where the usual texts tell news only."""
+        return self
+
     # -- scores ----------------------------------------------------------------------------------
     @abstractmethod
     def success(self, state: StateT) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,10 @@ class Wrapped(Task[ProblemT, StateT]):
     def observe(self, state: StateT) -> str:
         """Returns the inner task's text."""
         return self.task.observe(self.inner(state))
+
+    def memoryless(self) -> Wrapped[ProblemT, StateT]:
+        """Returns the wrapper around the inner task with self-contained texts."""
+        return replace(self, task=self.task.memoryless())
 
     # -- scores ----------------------------------------------------------------------------------
     def success(self, state: StateT) -> bool:

@@ -223,10 +223,11 @@ def test_set_state_goes_back(env_id):
 )
 def test_what_an_illegal_action_does(env_id, on_invalid, reward, ends):
     env = gym.make(env_id, on_invalid=on_invalid)
-    before, info = env.reset(seed=0)
-    legal = info["admissible_actions"]
+    _, info = env.reset(seed=0)
+    legal, task = info["admissible_actions"], env.unwrapped.task
+    after = task.observe(task.fail(env.unwrapped.get_state().state))  # the same text, but for ALFWorld's answer
     observation, given, terminated, truncated, info = env.step("nonsense")
-    assert (observation, given, terminated, truncated) == (before, reward, ends, False)
+    assert (observation, given, terminated, truncated) == (after, reward, ends, False)
     assert (info["invalid_action"], info["parsed_action"], info["success"]) == (True, None, False)
     assert info["admissible_actions"] == legal
     assert info["terminal_cause"] == ("invalid_action" if ends else None)
@@ -241,11 +242,14 @@ def test_what_an_illegal_action_does(env_id, on_invalid, reward, ends):
 def test_only_illegal_actions_end_too(env_id):
     env = gym.make(env_id, invalid_reward=-0.5)
     env.reset(seed=0)
-    limit = 4 * env.unwrapped.task.horizon
+    task, state = env.unwrapped.task, env.unwrapped.get_state().state
+    costs_a_step = task.fail(state) != state
+    limit = task.horizon if costs_a_step else 4 * task.horizon
     for count in range(1, limit + 1):
         _, reward, terminated, truncated, info = env.step("nonsense")
-        assert (reward, terminated, truncated) == (-0.5, False, count == limit)
-    assert info["terminal_cause"] == "step_limit"
+        last = count == limit
+        assert (reward, terminated, truncated) == (-0.5, last and costs_a_step, last and not costs_a_step)
+    assert info["terminal_cause"] == ("failed" if costs_a_step else "step_limit")
     assert info["log_reward"] == LOG_REWARD_FLOOR
 
 
@@ -388,7 +392,7 @@ def test_next_step_vector_equals_singles(env_id, on_invalid):
 def test_same_step_vector_equals_singles(env_id, on_invalid):
     vector, singles, info = pair(env_id, AutoresetMode.SAME_STEP, on_invalid)
     rng, endings = np.random.default_rng(0), 0
-    for _ in range(120):
+    for _ in range(160):
         actions = [legal_or_nonsense(legal, rng, 0.1) for legal in info["admissible_actions"]]
         observations, rewards, terminations, truncations, info = vector.step(actions)
         for index, env in enumerate(singles):

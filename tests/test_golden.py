@@ -8,16 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from gfn_envs.exact import analyse
+from gfn_envs.exact import EnumerationLimit, analyse
+from gfn_envs.tasks.alfworld import ALFWorld
+from gfn_envs.tasks.alfworld.generator import shipped_games
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.blocksworld import BlocksWorld, BlocksWorldProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from gfn_envs.tasks.prontoqa import PrOntoQA, PrOntoQAProblem
 
+SMALL_BATH = min(shipped_games(), key=lambda game: len(game.receptacles))
 FOLDER = Path(__file__).resolve().parent / "golden"
 
 PLAYTHROUGHS = {
+    "alfworld_won": (ALFWorld(), SMALL_BATH, SMALL_BATH.walkthrough),
+    "alfworld_summary": (ALFWorld(observation="summary"), SMALL_BATH, SMALL_BATH.walkthrough),
     "game24_solved": (
         Game24(),
         Game24Problem((2, 2, 3, 6)),
@@ -60,7 +65,11 @@ PLAYTHROUGHS = {
 def playthrough(task, problem, actions):
     """Returns the text of one playthrough."""
     lines = [f"task: {task!r}", f"problem: {problem.id} {problem.to_json()}", f"content hash: {problem.content_hash}"]
-    lines += [f"{key}: {value!r}" for key, value in analyse(task, problem).to_json().items() if key != "problem_id"]
+    try:
+        analysis = analyse(task, problem).to_json()
+    except EnumerationLimit as limit:
+        analysis = {"too large": str(limit)}
+    lines += [f"{key}: {value!r}" for key, value in analysis.items() if key != "problem_id"]
     lines += [f"solve: {name}" for name in task.solve(problem)]
     state = task.reset(problem)
     for number, action in enumerate((*actions, None)):

@@ -18,6 +18,7 @@ def _loader(module: str, name: str) -> Callable[[], type[Task[Any, Any]]]:
 
 
 TASKS: dict[str, Callable[[], type[Task[Any, Any]]]] = {
+    "ALFWorld": _loader("alfworld", "ALFWorld"),
     "BlackJack": _loader("blackjack", "BlackJack"),
     "BlocksWorld": _loader("blocksworld", "BlocksWorld"),
     "Game24": _loader("game24", "Game24"),
