@@ -258,12 +258,12 @@ class MaskablePPOAgent(PPOAgent):
 
 
 def token_env(env_id: str, env_kwargs: Mapping[str, Any], encode: Encode, vocabulary_size: int) -> TokenObservation:
-    """Returns the environment by index and token ids.
+    """Returns the environment by index and token ids, with texts that need no memory.
 
     The lengths are those of the task's texts in bytes, which no byte-level tokenizer exceeds; the
     network reads no further than the longest text of a batch.
     """
-    env = gym.make(env_id, disable_env_checker=True, **env_kwargs)
+    env = gym.make(env_id, disable_env_checker=True, **{**env_kwargs, "memoryless": True})
     task = env.unwrapped.task  # type: ignore[attr-defined]
     return TokenObservation(
         DiscreteActions(env), encode, vocabulary_size, task.max_observation_length, task.max_action_length

@@ -25,7 +25,7 @@ from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, che
 from gfn_envs.tasks import TASKS
 
 OnInvalid = Literal["penalize", "terminate", "noop"]
-BUILD_OPTIONS = ("problems", "split", "render_mode", "difficulty", "stochasticity")
+BUILD_OPTIONS = ("problems", "split", "render_mode", "difficulty", "stochasticity", "memoryless")
 ON_INVALID = ("penalize", "terminate", "noop")
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of the action space: an agent may write any plain text, legal actions are part of it."""
@@ -305,7 +305,8 @@ def build(
             the family that the options describe.
         split: "train", "validation", "test" or "all".
         options: keywords of the task and of `EnvOptions`; `difficulty`, the name of a preset of the task's
-            options, over which options given go; `stochasticity`, see `gfn_envs.stochastic`.
+            options, over which options given go; `stochasticity`, see `gfn_envs.stochastic`;
+            `memoryless=True` for texts that need no memory (`Task.memoryless`).
     """
     task_type = TASKS[task]()
     shell_names = tuple(EnvOptions.__dataclass_fields__)
@@ -314,6 +315,8 @@ def build(
     given = {key: value for key, value in options.items() if key not in (*shell_names, *BUILD_OPTIONS)}
     rules = task_type(**{**_preset(task_type, options.get("difficulty")), **given})
     rules = add_stochasticity(rules, options.get("stochasticity") or {})
+    if options.get("memoryless"):
+        rules = rules.memoryless()
     return rules, _problem_source(rules, problems).split(split), shell
 
 

@@ -301,7 +301,8 @@ def analyse_graph(graph: StateGraph[Any, Any], beta: float = 1.0) -> Analysis:
 def simulate(task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: np.random.Generator) -> Analysis:
     """Returns what uniform legal play shows of a problem that is too large to list.
 
-    Chance comes with its Wilson interval; optimum, solutions and Z stay unknown.
+    Chance comes with its Wilson interval. The optimum is 1 where the task has an expert's plan; it, the solutions and
+    Z stay unknown otherwise.
 
     Args:
         plays: episodes to play.
@@ -315,9 +316,18 @@ def simulate(task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: n
             returns += task.step_reward(before, action, state)
         solved += task.success(state)
     low, high = wilson_interval(solved, plays)
-    unknown = math.nan
     return Analysis(
-        problem.id, solved / plays, low, high, returns / plays, unknown, unknown, unknown, unknown, unknown, unknown
+        problem_id=problem.id,
+        chance=solved / plays,
+        chance_low=low,
+        chance_high=high,
+        chance_return=returns / plays,
+        optimum=1.0 if task.expert_plans(problem) else math.nan,
+        optimal_return=math.nan,
+        n_solutions=math.nan,
+        log_z=math.nan,
+        n_states=math.nan,
+        target_success=math.nan,
     )
 
 

@@ -207,6 +207,10 @@ class Task(ABC, Generic[ProblemT, StateT]):
 
         return enumerate_states(self, problem).solutions
 
+    def expert_plans(self, problem: ProblemT) -> tuple[tuple[str, ...], ...]:
+        """Returns some action sequences that succeed, for problems too large to list; () if none is known."""
+        return ()
+
     def render_text(self, state: StateT) -> str:
         """Returns the picture for `render_mode="ansi"`."""
         return self.observe(state)

@@ -57,6 +57,11 @@ class Wrapped(Task[ProblemT, StateT]):
         return self.task.deterministic
 
     @property
+    def stop_action(self) -> str | None:  # type: ignore[override]
+        """The inner task's action that ends an episode anywhere."""
+        return self.task.stop_action
+
+    @property
     def difficulties(self) -> Presets:  # type: ignore[override]
         """Presets of the inner task's options."""
         return self.task.difficulties
@@ -170,6 +175,10 @@ class Wrapped(Task[ProblemT, StateT]):
     def solve(self, problem: ProblemT) -> tuple[str, ...]:
         """Returns the inner task's solutions: a wrapper that opens or closes a way to one overrides this."""
         return self.task.solve(problem)
+
+    def expert_plans(self, problem: ProblemT) -> tuple[tuple[str, ...], ...]:
+        """Returns none: what succeeds inside need not succeed by the wrapper's rules."""
+        return ()
 
     def render_text(self, state: StateT) -> str:
         """Returns the inner task's picture, which is for who watches: it hides and rewrites nothing."""

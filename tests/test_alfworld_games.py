@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from gfn_envs.problems import load_problems
+from gfn_envs.problems import load_problems, split_of
 from gfn_envs.tasks.alfworld import ALFWorld, games
 from gfn_envs.tasks.alfworld.archive import problems_file
 from gfn_envs.tasks.alfworld.game_file import read_game
@@ -190,11 +190,14 @@ def test_games_that_alfworld_leaves_out_are_left_out(tmp_path):
     assert {folder.sample(np.random.default_rng(seed)).game for seed in range(40)} == set(KITCHENS)
 
 
-def test_games_outside_of_the_official_folders_are_split_by_their_hash(tmp_path):
-    source = open_games(str(write_folder(tmp_path, {f"mine/game_{i}": game_text() for i in range(40)})))
-    sizes = [len(source.split(name)) for name in ("train", "validation", "test")]
-    assert sum(sizes) == 40
-    assert sizes[0] > 20
+def test_games_outside_of_the_official_folders_are_split_by_their_content(tmp_path):
+    source = open_games(str(write_folder(tmp_path, {f"mine/game_{i}": game_text() for i in range(4)})))
+    problem = next(iter(source))
+    assert len(source.split(split_of(problem))) == 4, "one game under four names"
+    others = {"train", "validation", "test"} - {split_of(problem)}
+    for name in others:
+        with pytest.raises(ValueError, match="none of the 4 games"):
+            source.split(name)
 
 
 def test_alfworld_data_is_where_official_games_are(tmp_path, monkeypatch):

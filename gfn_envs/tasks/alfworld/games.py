@@ -55,9 +55,14 @@ class Entry(Problem):
 
     @property
     def split_name(self) -> str:
-        """ALFWorld's split, or for other games the one that the hash decides, by ALFWorld's name."""
+        """ALFWorld's split, or for other games the one that the hash of their content decides, by ALFWorld's name."""
         first = self.game.split("/", 1)[0]
-        return first if first in SPLITS else _OFFICIAL_SPLITS[split_of(self)]
+        if first in SPLITS:
+            return first
+        try:
+            return _OFFICIAL_SPLITS[split_of(self.load())]
+        except UnsolvableGame:
+            return ""
 
     def load(self) -> ALFWorldProblem:
         """Returns the problem.

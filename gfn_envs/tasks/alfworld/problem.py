@@ -7,6 +7,7 @@ here but is the table in `gfn_envs.tasks.alfworld.household`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,13 @@ class ALFWorldProblem(Problem):
     def id(self) -> str:
         """'alfworld/train/pick_and_place_simple-Book-None-Sofa-229/trial_T2019...'."""
         return f"alfworld/{self.game}"
+
+    @property
+    def canonical(self) -> str:
+        """The goal and the room: games that differ only in name, wording or walkthrough are one problem."""
+        fields = self.to_json()
+        content = [fields[name] for name in ("task_type", "target", "place", "receptacles", "things")]
+        return "alfworld/" + json.dumps(content, separators=(",", ":"))
 
     @property
     def kind(self) -> str:

@@ -34,9 +34,10 @@ Object and P_B
     The solutions are plans, so the state contains its commands: every trajectory is an object of its own, P_B = 1.
 
 Problems and Splits
-    `games`: a folder or archive of official games (`game.tw-pddl`), `"official"` for those of `alfworld-download`.
-    ALFWorld's splits hold: train, validation = valid_seen, test = valid_unseen. Games outside of these folders are
-    split by the hash of their name.
+    By default the 360 games that come with the package, 60 of each type, drawn by `generator.py` from the statistics
+    of official rooms. `games`: a folder or archive of official games (`game.tw-pddl`), `"official"` for those of
+    `alfworld-download`. Their splits hold: train, validation = valid_seen, test = valid_unseen. Other games are split
+    by the hash of room and goal, whatever their name.
 
 Arguments
     horizon, observation, reward, backend, task_types, games.
@@ -67,7 +68,7 @@ from gfn_envs.tasks.alfworld.games import load_games, open_games
 from gfn_envs.tasks.alfworld.generator import shipped_games
 from gfn_envs.tasks.alfworld.house import Room, house_of
 from gfn_envs.tasks.alfworld.household import TASK_TYPES
-from gfn_envs.tasks.alfworld.planner import solutions
+from gfn_envs.tasks.alfworld.planner import optimal_plans, solutions
 from gfn_envs.tasks.alfworld.problem import (
     LONGEST_NAME,
     LONGEST_TASK,
@@ -288,6 +289,10 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
     def solve(self, problem: ALFWorldProblem) -> tuple[str, ...]:
         """Returns all solutions where they can be listed, and otherwise all shortest plans up to commuting steps."""
         return solutions(self, problem)
+
+    def expert_plans(self, problem: ALFWorldProblem) -> tuple[tuple[str, ...], ...]:
+        """Returns the shortest plans up to commuting steps that fit into the horizon."""
+        return tuple(plan for plan in optimal_plans(problem) if len(plan) <= self.horizon)
 
     def render_text(self, state: ALFWorldState) -> str:
         """Returns the room as far as the player knows it, in lines."""
