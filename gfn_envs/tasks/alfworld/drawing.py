@@ -31,7 +31,7 @@ from gfn_envs.drawing import (
 from gfn_envs.tasks.alfworld.house import House, Room, house_of, members, set_of
 from gfn_envs.tasks.alfworld.problem import kind_of
 from gfn_envs.tasks.alfworld.rules import conditions_met
-from gfn_envs.tasks.alfworld.summary import UNSEEN, _states
+from gfn_envs.tasks.alfworld.summary import UNSEEN, known_states
 from gfn_envs.tasks.alfworld.texts import joined
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ Marks = dict[int, list[str]]
 
 
 def _marks(house: House, state: ALFWorldState) -> Marks:
-    return {house.thing_numbers[name]: words for name, words in _states(house, state.room, state.history)}
+    return {house.thing_numbers[name]: words for name, words in known_states(house, state.room, state.history)}
 
 
 def _named(house: House, thing: int, marks: Marks) -> str:

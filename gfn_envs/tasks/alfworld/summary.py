@@ -66,7 +66,7 @@ def summary(house: House, room: Room, seen: Seen, task: str, history: tuple[str,
     here = house.here[room.pose]
     known = [f"{_place(house, seen, place)}." for place in members(seen.visited)]
     new = [name for place, name in enumerate(house.receptacles) if not seen.visited >> place & 1]
-    done = [f"{name}: {' and '.join(states)}." for name, states in _states(house, room, history)]
+    done = [f"{name}: {' and '.join(states)}." for name, states in known_states(house, room, history)]
     where = joined([house.receptacles[place] for place in here]) if here else "the start, in the middle of the room"
     lines = (
         f"Your task is to: {task}.",
@@ -88,7 +88,7 @@ def _place(house: House, seen: Seen, place: int) -> str:
     return f"{name}: {'not seen' if content == UNSEEN else listed(house.things[thing] for thing in members(content))}"
 
 
-def _states(house: House, room: Room, history: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+def known_states(house: House, room: Room, history: tuple[str, ...]) -> list[tuple[str, list[str]]]:
     """Returns the things that the player has treated, with what is true of them because of that."""
     words = {"heat": ("hot", room.hot), "cool": ("cool", room.cool), "clean": ("clean", room.clean)}
     words |= {"slice": ("sliced", room.sliced), "use": ("on", room.lit)}
