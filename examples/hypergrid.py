@@ -48,6 +48,7 @@ class HyperGrid(Task[Grid, Walker]):
     problem_type: ClassVar[type[Grid]] = Grid
     charset: ClassVar[str] = " ,.0123456789PSWacdegiklnoprst"
     max_action_length: ClassVar[int] = 12
+    stop_action: ClassVar[str] = "stop"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "horizon", self.dimensions * (self.side - 1) + 1)
@@ -87,6 +88,8 @@ class HyperGrid(Task[Grid, Walker]):
         """Returns log R of the place (equation 9 of the paper, with R0 = 0.1, R1 = 0.5, R2 = 2)."""
         distances = [abs(x / (state.problem.side - 1) - 0.5) for x in state.place]
         return math.log(0.1 + 0.5 * all(d > 0.25 for d in distances) + 2.0 * all(0.3 < d < 0.4 for d in distances))
+
+    log_reward_so_far = log_reward  # every place has its reward, whether or not the walker stops there
 
     def parents(self, state: Walker) -> tuple[tuple[Walker, str], ...]:
         """Returns the walker before its stop, or one step back along each coordinate."""

@@ -2,20 +2,39 @@
 
 `scored_batch` is differentiable. How much memory its gradient needs is up to the policy: a language
 model keeps it bounded whatever the number of trajectories (`gfn_agents.language_model`).
+
+Where the flows of a batch come from decides the variant of an objective that reads them:
+
+====================  ==============================================================================
+head                  log F(s) is the policy's `log_flow`
+forward_looking       log F(s) = beta * log_reward_so_far(s) + `log_flow`, after Pan et al. 2023
+                      (arXiv 2302.01687): the policy learns only what is still to come
+stop                  log F(s) = beta * log R(stop here) - log P_F(stop | s), after Deleu et al. 2022
+                      (arXiv 2202.13903): no flow is learned
+====================  ==============================================================================
+
+At an end log F is the log-reward, whatever the source. Under chance log F of the next state is the
+log of the expectation of F over everything that the action can lead to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gfn_agents.policy import Policy
-from gfn_envs.rollout import Trajectory
+from gfn_envs.rollout import Step, Trajectory
 
+FlowSource = Literal["none", "head", "forward_looking", "stop"]
 Prompt = tuple[str, tuple[str, ...]]
+BACKWARD_MARKER = "\nBackward."
+"""Follows the text of a state where the policy is asked for P_B of its incoming edges."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,12 @@ class Batch:
         mask: which steps exist, bool of shape (N, T).
         log_reward: beta * log R of the ends, shape (N,).
         group: number of the problem of each trajectory, shape (N,).
-        log_z: log F of each trajectory's first state, shape (N,); None where no objective needs it.
+        complete: which trajectories come to an end, bool of shape (N,).
+        log_f: log F of the states in which the steps are taken, shape (N, T), 0 on padding; in the
+            first column it is log Z. None where no objective needs it.
+        log_f_next: log F of the states to which the steps lead, shape (N, T), 0 on padding.
+        log_ref: log-probability of the whole trajectory under the reference policy, shape (N,).
+        first_log_pf: log_pf at the first update from these trajectories, without gradient.
     """
 
     log_pf: Tensor
@@ -36,37 +60,197 @@ class Batch:
     mask: Tensor
     log_reward: Tensor
     group: Tensor
-    log_z: Tensor | None = None
+    complete: Tensor
+    log_f: Tensor | None = None
+    log_f_next: Tensor | None = None
+    log_ref: Tensor | None = None
+    first_log_pf: Tensor | None = None
 
 
-def scored_batch(policy: Policy, trajectories: Sequence[Trajectory], beta: float, with_log_z: bool) -> Batch:
-    """Returns the batch, with gradients to the policy's parameters."""
+def scored_batch(
+    policy: Policy,
+    trajectories: Sequence[Trajectory],
+    beta: float,
+    flows: FlowSource = "none",
+    learned_backward: bool = False,
+    reference: Policy | None = None,
+) -> Batch:
+    """Returns the batch, with gradients to the policy's parameters.
+
+    Args:
+        beta: the target is proportional to R^beta.
+        flows: where log F comes from.
+        learned_backward: P_B over incoming edges is the policy's; otherwise it is uniform.
+        reference: a frozen policy that gives `log_ref`.
+
+    Raises:
+        ValueError: a log-reward is not finite.
+    """
+    _check_rewards(trajectories)
+    shape = len(trajectories), max(len(trajectory.steps) for trajectory in trajectories)
     prompts: dict[Prompt, int] = {}
-    for trajectory in trajectories:
-        for step in trajectory.steps:
-            prompts.setdefault((step.observation, step.admissible_actions), len(prompts))
-    table = policy.log_probs([observation for observation, _ in prompts], [legal for _, legal in prompts])
-    length = max(len(trajectory.steps) for trajectory in trajectories)
-    rows = torch.zeros(len(trajectories), length, dtype=torch.long)
-    columns = torch.zeros_like(rows)
-    mask = torch.zeros(len(trajectories), length, dtype=torch.bool)
-    log_pb = torch.zeros(len(trajectories), length, dtype=table.dtype)
-    for n, trajectory in enumerate(trajectories):
-        for t, step in enumerate(trajectory.steps):
-            rows[n, t] = prompts[step.observation, step.admissible_actions]
-            columns[n, t] = step.admissible_actions.index(step.action)
-            mask[n, t] = True
-            log_pb[n, t] = step.log_pb
-    mask = mask.to(table.device)
-    picked = table[rows.to(table.device), columns.to(table.device)]
-    groups = {trajectory.problem_id: None for trajectory in trajectories}
-    numbers = {problem_id: number for number, problem_id in enumerate(groups)}
-    log_rewards = torch.tensor([trajectory.log_reward for trajectory in trajectories], dtype=table.dtype)
+    forward = _find(prompts, trajectories, shape, _forward)
+    backward = _find(prompts, trajectories, shape, _backward) if learned_backward else None
+    stops = _find(prompts, trajectories, shape, _stop) if flows == "stop" else None
+
+    observations, admissible_actions = [text for text, _ in prompts], [actions for _, actions in prompts]
+    heads = None
+    if flows in ("head", "forward_looking"):
+        table, heads = policy.log_probs_and_flows(observations, admissible_actions)
+    else:
+        table = policy.log_probs(observations, admissible_actions)
+    like = table.detach()
+    mask = torch.from_numpy(forward.exists).to(like.device)
+    log_reward = beta * torch.tensor([t.log_reward for t in trajectories], dtype=like.dtype, device=like.device)
+    log_pf = forward.pick(table)
+    log_pb = _column(trajectories, shape, like, lambda step: step.log_pb)
+    if backward is not None:
+        log_pb = torch.where(torch.from_numpy(backward.exists).to(like.device), backward.pick(table), log_pb)
+    log_f = log_f_next = log_ref = None
+    if heads is not None:
+        log_f, log_f_next = _flows(policy, trajectories, prompts, forward, heads, beta, flows == "forward_looking")
+    elif stops is not None:
+        stop_rewards = _column(trajectories, shape, like, lambda step: step.stop_log_reward)
+        log_f = beta * stop_rewards - stops.pick(table)
+        log_f_next = _shifted(log_f, mask, log_reward)
+    if reference is not None:
+        with torch.no_grad():
+            log_ref = forward.pick(reference.log_probs(observations, admissible_actions)).sum(dim=1).to(like)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(t.problem_id for t in trajectories))}
     return Batch(
-        log_pf=torch.where(mask, picked, 0.0),
-        log_pb=log_pb.to(table.device),
+        log_pf=log_pf,
+        log_pb=log_pb,
         mask=mask,
-        log_reward=beta * log_rewards.to(table.device),
-        group=torch.tensor([numbers[trajectory.problem_id] for trajectory in trajectories], device=table.device),
-        log_z=policy.log_flow([trajectory.steps[0].observation for trajectory in trajectories]) if with_log_z else None,
+        log_reward=log_reward,
+        group=torch.tensor([numbers[t.problem_id] for t in trajectories], device=like.device),
+        complete=torch.tensor([t.complete for t in trajectories], device=like.device),
+        log_f=log_f,
+        log_f_next=log_f_next,
+        log_ref=log_ref,
+        first_log_pf=log_pf.detach(),
     )
+
+
+def _check_rewards(trajectories: Sequence[Trajectory]) -> None:
+    for trajectory in trajectories:
+        if not math.isfinite(trajectory.log_reward):
+            raise ValueError(
+                f"log R of '{trajectory.solution or trajectory.end}' on '{trajectory.problem_id}' is "
+                f"{trajectory.log_reward}; a GFlowNet needs rewards that are positive and finite"
+            )
+
+
+# -- where the numbers of a step are in the table of a policy --------------------------------------
+Choice = Callable[[Trajectory, int], tuple[str, tuple[str, ...], str] | None]
+"""A step of a trajectory -> the prompt (observation and actions) and the action that it is about, if any."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Row (prompt) and column (action) of each step in a table of log-probabilities, shape (N, T)."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    exists: np.ndarray
+
+    def pick(self, table: Tensor) -> Tensor:
+        """Returns the entries of a table, 0 where there is none, shape (N, T)."""
+        rows, columns, exists = (torch.from_numpy(a).to(table.device) for a in (self.rows, self.columns, self.exists))
+        return torch.where(exists, table[rows, columns], 0.0)
+
+
+def _find(
+    prompts: dict[Prompt, int], trajectories: Sequence[Trajectory], shape: tuple[int, int], choose: Choice
+) -> _Places:
+    """Returns the places of what every step chose; prompts that are new are added."""
+    rows, columns, exists = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+    for n, trajectory in enumerate(trajectories):
+        for t in range(len(trajectory.steps)):
+            chosen = choose(trajectory, t)
+            if chosen is not None:
+                observation, actions, action = chosen
+                rows[n, t] = prompts.setdefault((observation, actions), len(prompts))
+                columns[n, t] = actions.index(action)
+                exists[n, t] = True
+    return _Places(rows, columns, exists)
+
+
+def _forward(trajectory: Trajectory, place: int) -> tuple[str, tuple[str, ...], str]:
+    step = trajectory.steps[place]
+    return step.observation, step.admissible_actions, step.action
+
+
+def _stop(trajectory: Trajectory, place: int) -> tuple[str, tuple[str, ...], str]:
+    step = trajectory.steps[place]
+    if step.stop_action is None:
+        raise ValueError(f"a trajectory of '{trajectory.problem_id}' has no stop action, from which flows could come")
+    if not trajectory.complete:
+        raise ValueError(
+            f"a trajectory of '{trajectory.problem_id}' does not come to its end, where flows come from stopping; "
+            "use a flow head"
+        )
+    return step.observation, step.admissible_actions, step.stop_action
+
+
+def _backward(trajectory: Trajectory, place: int) -> tuple[str, tuple[str, ...], str] | None:
+    step = trajectory.steps[place]
+    if not step.incoming:
+        return None
+    last = place == len(trajectory.steps) - 1
+    after = trajectory.end if last else trajectory.steps[place + 1].observation
+    return after + BACKWARD_MARKER, step.incoming, step.incoming_edge
+
+
+def _column(
+    trajectories: Sequence[Trajectory], shape: tuple[int, int], like: Tensor, value: Callable[[Step], float]
+) -> Tensor:
+    """Returns one number of every step, shape (N, T), 0 on padding."""
+    values = np.zeros(shape)
+    for n, trajectory in enumerate(trajectories):
+        values[n, : len(trajectory.steps)] = [value(step) for step in trajectory.steps]
+    return torch.from_numpy(values).to(like)
+
+
+# -- flows -----------------------------------------------------------------------------------------
+def _flows(
+    policy: Policy,
+    trajectories: Sequence[Trajectory],
+    prompts: dict[Prompt, int],
+    forward: _Places,
+    heads: Tensor,
+    beta: float,
+    forward_looking: bool,
+) -> tuple[Tensor, Tensor]:
+    """Returns log F of the states and of what follows them, each of shape (N, T)."""
+    shape, weight = forward.rows.shape, beta if forward_looking else 0.0
+    mask = torch.from_numpy(forward.exists).to(heads.device)
+    rows = torch.from_numpy(forward.rows).to(heads.device)
+    so_far = _column(trajectories, (shape[0], shape[1]), heads.detach(), lambda step: step.log_reward_so_far)
+    log_f = torch.where(mask, weight * so_far + heads[rows], 0.0)
+
+    known = {observation: row for (observation, _), row in reversed(prompts.items())}
+    asked: dict[str, int] = {}
+    after = [[t.outcomes(place) for place in range(len(t.steps))] for t in trajectories]
+    width = max(len(outcomes) for steps in after for outcomes in steps)
+    # Entry 0 of what is picked from is 0 = log 1, for ends and padding.
+    constants, picked = np.full((*shape, width), -np.inf), np.zeros((*shape, width), np.int64)
+    constants[..., 0] = 0.0
+    for n, steps in enumerate(after):
+        for t, outcomes in enumerate(steps):
+            for o, outcome in enumerate(outcomes):
+                log_probability = math.log(outcome.probability) if outcome.probability else -math.inf
+                ends, text = outcome.observation is None, outcome.observation or ""
+                constants[n, t, o] = log_probability + (beta if ends else weight) * outcome.log_reward
+                if not ends and outcome.probability:
+                    row = known[text] if text in known else len(prompts) + asked.setdefault(text, len(asked))
+                    picked[n, t, o] = 1 + row
+    parts = [heads.new_zeros(1), heads, *([policy.log_flow(list(asked))] if asked else [])]
+    places = torch.from_numpy(picked).to(heads.device)
+    return log_f, torch.logsumexp(torch.from_numpy(constants).to(heads.detach()) + torch.cat(parts)[places], dim=-1)
+
+
+def _shifted(log_f: Tensor, mask: Tensor, log_reward: Tensor) -> Tensor:
+    """Returns log F of the next state on complete trajectories without chance, shape (N, T), 0 on padding."""
+    following = torch.cat([log_f[:, 1:], torch.zeros_like(log_f[:, :1])], dim=1)
+    last = mask & ~torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)
+    return torch.where(last, log_reward[:, None], following)

@@ -28,7 +28,7 @@ from gfn_envs.cli import (
 
 AGENTS_GROUP = "gfn_gym.agents"
 _SIMULATED_PLAYS = 300
-_EXACT_ONLY = ("optimum", "n_solutions", "target_coverage", "sampled_distance", "perfect_sampled_distance")
+_EXACT_ONLY = ("n_solutions", "target_coverage", "sampled_distance", "perfect_sampled_distance")
 _PROBLEMS_PER_ROLLOUT = 8
 """Problems played side by side in `evaluate`: enough to share prefixes, few enough for a live bar."""
 
@@ -275,12 +275,13 @@ def _problem_row(
     from gfn_envs.metrics import exact_scores, perfect_sampled_distance, sampled_distance, sampled_scores
 
     try:
-        graph = enumerate_states(task, problem)
+        graph = enumerate_states(task.memoryless(), problem)
     except EnumerationLimit:
         if prober is not None:
             raise CommandError(f"'{problem.id}' has too many states to list; leave --exact out") from None
-        chance = simulate(task, problem, _SIMULATED_PLAYS, rng).chance
-        known = {"chance": chance, "chance_pass_at_k": 1.0 - (1.0 - chance) ** k}
+        simulated = simulate(task, problem, _SIMULATED_PLAYS, rng)
+        known = {"chance": simulated.chance, "chance_pass_at_k": 1.0 - (1.0 - simulated.chance) ** k}
+        known["optimum"] = simulated.optimum
         unknown = dict.fromkeys(_EXACT_ONLY, math.nan)
         return {"problem_id": problem.id, "kind": problem.kind, **sampled_scores(played, 0, k), **known, **unknown}
     analysis = analyse_graph(graph, beta)

@@ -5,6 +5,8 @@ the action's text after the prompt, terminator included, so that no action is a 
 Prompt and action are tokenised separately and joined as ids. All sequences of a batch are evaluated
 as prefix trees (`gfn_agents.prefix_tree`) by one function, for sampling and for training alike.
 
+log F is a linear head on the hidden state at a prompt's end, read off in the same evaluation.
+
 Memory does not grow with the batch: a trunk that all prompts share is evaluated once, the first rows
 keep their activations for the gradient, and each further row is a checkpoint, evaluated once without
 keeping them and again when its gradient is due. The gradient is the exact one.
@@ -71,7 +73,7 @@ class LanguageModelPolicy(Policy):
         self.flow_head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.flow_head.weight)
         nn.init.zeros_(self.flow_head.bias)
-        self.flow_head.to(model.device)
+        self.flow_head.to(model.device, torch.promote_types(model.dtype, torch.float32))
         self._prompt_tokens = lru_cache(maxsize=1 << 15)(self._tokenize_prompt)
         self._action_tokens = lru_cache(maxsize=1 << 16)(self._tokenize_action)
         self.packed = bool(packing_is_exact(model))
@@ -108,21 +110,43 @@ class LanguageModelPolicy(Policy):
     # -- the policy ------------------------------------------------------------------------------
     def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
         """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""
-        prompts, actions = self._tokens(observations, admissible_actions)
+        scores, _ = self._evaluate(*self._tokens(observations, admissible_actions), with_flows=False)
+        return scores
+
+    def log_flow(self, observations: Observations) -> Tensor:
+        """Returns log F from the flow head on each prompt's last hidden state, float32 of shape (B,)."""
+        prompts = [self._prompt_tokens(observation) for observation in observations]
+        # An action that is the terminator alone adds no token to a row.
+        _, flows = self._evaluate(prompts, [[(self.tokenizer.eos_token_id,)]] * len(prompts), with_flows=True)
+        return flows
+
+    def log_probs_and_flows(
+        self, observations: Observations, admissible_actions: AdmissibleActions
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what `log_probs` and `log_flow` return, from one evaluation of the prompts."""
+        return self._evaluate(*self._tokens(observations, admissible_actions), with_flows=True)
+
+    def _evaluate(
+        self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], with_flows: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Returns log P_F of shape (B, A), -inf on padding, and log F of shape (B,), which is empty without flows."""
         cut, past = self._trunk(prompts) if self.packed else (0, None)
         prompts = [prompt[cut:] for prompt in prompts]
         scores: list[Tensor] = []
+        flows: list[Tensor] = []
         rows = plan_rows(prompts, actions, self.row_budget)
         for number, indices in enumerate(rows):
-            arguments = ([prompts[i] for i in indices], [actions[i] for i in indices], past)
+            arguments = ([prompts[i] for i in indices], [actions[i] for i in indices], past, with_flows)
             if number < self.rows_in_memory or not torch.is_grad_enabled():
-                totals = self._score(*arguments)
+                totals, heads = self._score(*arguments)
             else:
-                totals = checkpoint(self._score, *arguments, use_reentrant=False, preserve_rng_state=False)
+                totals, heads = checkpoint(self._score, *arguments, use_reentrant=False, preserve_rng_state=False)
             scores += torch.split(totals, [len(actions[i]) for i in indices])
+            flows.append(heads)
         padded = torch.nn.utils.rnn.pad_sequence(scores, batch_first=True, padding_value=-torch.inf)
-        order = torch.tensor([i for indices in rows for i in indices], device=padded.device)
-        return padded[torch.argsort(order)].log_softmax(dim=-1)
+        order = torch.argsort(torch.tensor([i for indices in rows for i in indices], device=padded.device))
+        log_f = torch.cat(flows)
+        return padded[order].log_softmax(dim=-1), log_f[order] if with_flows else log_f
 
     def _trunk(self, prompts: Sequence[Tokens]) -> tuple[int, KeysAndValues | None]:
         """Returns the length of the trunk that is worth leaving out of the rows, and its evaluation."""
@@ -132,25 +156,20 @@ class LanguageModelPolicy(Policy):
         return length, evaluate_trunk(self.model, prompts[0][:length])
 
     def _score(
-        self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], past: KeysAndValues | None
-    ) -> Tensor:
-        """Returns the score of every action of every prompt, one after another."""
+        self,
+        prompts: Sequence[Tokens],
+        actions: Sequence[Sequence[Tokens]],
+        past: KeysAndValues | None,
+        with_flows: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the score of every action of every prompt, one after another, and log F of every prompt."""
+        head = self.flow_head if with_flows else None
         if self.packed:
-            return score_row(self.model, build_row(range(len(prompts)), prompts, actions), past)
+            return evaluate_row(self.model, build_row(range(len(prompts)), prompts, actions), past, head)
         sequences = [(prompt, action) for prompt, legal in zip(prompts, actions, strict=True) for action in legal]
-        return score_padded(self.model, sequences, self.tokenizer.eos_token_id)
-
-    def log_flow(self, observations: Observations) -> Tensor:
-        """Returns log F from the flow head on each prompt's last hidden state, float32 of shape (B,)."""
-        rows = [self._prompt_tokens(observation) for observation in observations]
-        input_ids, attention_mask = _right_padded(rows, self.tokenizer.eos_token_id, self.device)
-        output = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, logits_to_keep=1
-        )
-        ends = attention_mask.sum(dim=1) - 1
-        hidden = output.hidden_states[-1][torch.arange(len(rows), device=self.device), ends]
-        flows: Tensor = self.flow_head(hidden.float())
-        return flows.squeeze(-1)
+        totals, flows = evaluate_padded(self.model, sequences, self.tokenizer.eos_token_id, head)
+        firsts = np.cumsum([0, *map(len, actions[:-1])])
+        return totals, flows[torch.from_numpy(firsts).to(flows.device)] if with_flows else flows
 
     # -- files -----------------------------------------------------------------------------------
     def save(self, folder: Path) -> None:
@@ -209,11 +228,17 @@ def evaluate_trunk(model: Any, tokens: Tokens) -> KeysAndValues:
     return tuple((layer.keys, layer.values) for layer in cache.past_key_values.layers)
 
 
-def score_row(model: Any, row: Row, past: KeysAndValues | None = None) -> Tensor:
-    """Returns the summed token log-probability of each sequence of a row, float32 of shape (N,).
+def evaluate_row(
+    model: Any, row: Row, past: KeysAndValues | None = None, flow_head: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns the summed token log-probability of each sequence of a row, and log F of each prompt.
 
     Args:
         past: an evaluated trunk that comes before the row's tokens.
+        flow_head: hidden state -> log F; without it the flows are empty.
+
+    Returns:
+        float32 of shape (N,), and of shape (prompts,); float64 if the model is.
     """
     device = model.device
     visible = torch.from_numpy(row.visible).to(device)
@@ -223,36 +248,64 @@ def score_row(model: Any, row: Row, past: KeysAndValues | None = None) -> Tensor
         ~visible, torch.finfo(model.dtype).min
     )
     nodes, place = np.unique(row.edge_nodes, return_inverse=True)
-    logits = (
-        model(
-            input_ids=torch.from_numpy(row.tokens)[None].to(device),
-            position_ids=torch.from_numpy(row.depths)[None].to(device) + behind,
-            past_key_values=DynamicCache(past) if past else None,
-            attention_mask=mask[None, None],
-            logits_to_keep=torch.from_numpy(nodes).to(device),
-            use_cache=False,
-        )
-        .logits[0]
-        .float()
+    output = model(
+        input_ids=torch.from_numpy(row.tokens)[None].to(device),
+        position_ids=torch.from_numpy(row.depths)[None].to(device) + behind,
+        past_key_values=DynamicCache(past) if past else None,
+        attention_mask=mask[None, None],
+        logits_to_keep=torch.from_numpy(nodes).to(device),
+        output_hidden_states=flow_head is not None,
+        use_cache=False,
     )
+    logits = _wide(output.logits[0])
     at = torch.from_numpy(place).to(device)
     edges = logits[at, torch.from_numpy(row.edge_tokens).to(device)] - logits.logsumexp(dim=-1)[at]
-    totals = torch.zeros(len(row.pairs), device=device)
-    return totals.index_add(
+    totals = edges.new_zeros(len(row.pairs)).index_add(
         0, torch.from_numpy(row.sequence_index).to(device), edges[torch.from_numpy(row.sequence_edges).to(device)]
     )
+    if flow_head is None:
+        return totals, totals[:0]
+    return totals, flow_head(_wide(output.hidden_states[-1][0, torch.from_numpy(row.prompt_ends).to(device)]))[:, 0]
+
+
+def evaluate_padded(
+    model: Any, sequences: Sequence[tuple[Tokens, Tokens]], padding: int, flow_head: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns the same numbers from one right-padded batch of prompt + action, log F of each sequence's prompt."""
+    device = model.device
+    input_ids, attention_mask = _right_padded([prompt + action for prompt, action in sequences], padding, device)
+    output = model(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        output_hidden_states=flow_head is not None,
+        use_cache=False,
+    )
+    logits = _wide(output.logits[:, :-1])
+    picked = logits.gather(-1, input_ids[:, 1:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
+    position = torch.arange(1, input_ids.shape[1], device=device)
+    starts = torch.tensor([len(prompt) for prompt, _ in sequences], device=device)
+    ends = torch.tensor([len(prompt) + len(action) for prompt, action in sequences], device=device)
+    scored = (position >= starts[:, None]) & (position < ends[:, None])
+    totals = torch.where(scored, picked, 0.0).sum(dim=1)
+    if flow_head is None:
+        return totals, totals[:0]
+    hidden = output.hidden_states[-1][torch.arange(len(sequences), device=device), starts - 1]
+    return totals, flow_head(_wide(hidden))[:, 0]
+
+
+def score_row(model: Any, row: Row, past: KeysAndValues | None = None) -> Tensor:
+    """Returns what `evaluate_row` says of the sequences, shape (N,)."""
+    return evaluate_row(model, row, past)[0]
 
 
 def score_padded(model: Any, sequences: Sequence[tuple[Tokens, Tokens]], padding: int) -> Tensor:
-    """Returns the same numbers from one right-padded batch of prompt + action, shape (N,)."""
-    device = model.device
-    input_ids, attention_mask = _right_padded([prompt + action for prompt, action in sequences], padding, device)
-    logits = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits[:, :-1].float()
-    picked = logits.gather(-1, input_ids[:, 1:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
-    position = torch.arange(1, input_ids.shape[1], device=device)
-    starts = torch.tensor([len(prompt) for prompt, _ in sequences], device=device)[:, None]
-    ends = torch.tensor([len(prompt) + len(action) for prompt, action in sequences], device=device)[:, None]
-    return torch.where((position >= starts) & (position < ends), picked, 0.0).sum(dim=1)
+    """Returns what `evaluate_padded` says of the sequences, shape (N,)."""
+    return evaluate_padded(model, sequences, padding)[0]
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Returns values in at least float32, in which sums and flows are computed whatever the model's type."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _right_padded(rows: Sequence[Tokens], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:

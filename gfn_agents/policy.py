@@ -32,6 +32,12 @@ class Policy(nn.Module):
         """Returns log F, float32 of shape (B,); at the first state of a problem this is log Z."""
         raise NotImplementedError
 
+    def log_probs_and_flows(
+        self, observations: Observations, admissible_actions: AdmissibleActions
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what `log_probs` and `log_flow` return; a policy that can do so evaluates its prompts once."""
+        return self.log_probs(observations, admissible_actions), self.log_flow(observations)
+
     def flow_parameters(self) -> list[nn.Parameter]:
         """Returns the parameters of log F, which learn at a rate of their own."""
         return []

@@ -7,12 +7,13 @@ Checkpoints are safetensors, JSON and JSON Lines; nothing is pickled.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import TrainConfig, check_config
 from gfn_agents.exploration import Tempered, demonstrations
-from gfn_agents.objectives import OBJECTIVES, REGRESSIONS
+from gfn_agents.objectives import OBJECTIVES, check_objective
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
 from gfn_envs.problems import ProblemSource
@@ -31,6 +32,8 @@ from gfn_envs.rollout import Trajectory, rollout, save_trajectories
 from gfn_envs.task import Task
 
 _KEPT_CHECKPOINTS = 2
+REFERENCE_FOLDER = "reference"
+"""Where a run folder keeps the frozen policy of relative objectives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Trainer:
         policy: what is trained.
         config: options.
         folder: run folder for checkpoints, logs and failing batches; None keeps nothing.
+        reference: what relative objectives stay close to; by default the policy as it is now, frozen.
+
+    Raises:
+        ValueError: an option makes no sense, or the objective does not fit the task.
     """
 
     def __init__(
@@ -64,14 +71,13 @@ class Trainer:
         policy: Policy,
         config: TrainConfig,
         folder: Path | None = None,
+        reference: Policy | None = None,
     ) -> None:
         check_config(config)
-        if not task.deterministic:
-            raise ValueError(
-                f"{config.objective} is right on tasks without chance only, and '{task.name}' has chance: "
-                "no policy makes its residual zero there; train on another environment"
-            )
+        check_objective(config, task, task.reset(problems.sample(np.random.default_rng(config.seed))))
         self.task, self.problems, self.policy, self.config, self.folder = task, problems, policy, config, folder
+        self.objective = OBJECTIVES[config.objective]
+        self.reference = _frozen(reference or policy) if self.objective.reference else None
         self.rng = np.random.default_rng(config.seed)
         self.replay = ReplayBuffer(config.replay_capacity)
         self.optimizer = torch.optim.AdamW(_parameter_groups(policy, config), weight_decay=0.0)
@@ -95,24 +101,33 @@ class Trainer:
                 self.save_checkpoint()
 
     def step(self) -> StepReport:
-        """Samples trajectories, mixes replay in and takes one optimizer step."""
+        """Samples trajectories, mixes replay in and takes an optimizer step, or as many as `updates_per_batch` says."""
         started, config = time.process_time(), self.config
         behaviour = Tempered(self.policy, config.temperature, config.epsilon)
         problems = [self.problems.sample(self.rng) for _ in range(config.problems_per_step)]
         repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
-        fresh = rollout(self.task, behaviour, repeated, self.rng)
+        fresh = rollout(self.task, behaviour, repeated, self.rng, max_steps=config.max_steps)
         trajectories = fresh + list(self._replayed(problems))
         self.replay.add(fresh)
 
-        objective = OBJECTIVES[config.objective]
-        batch = scored_batch(self.policy, trajectories, config.beta, objective.needs_log_z)
-        loss = REGRESSIONS[config.regression](objective.residuals(batch))
-        self._check_finite(loss, trajectories)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
-        self._check_finite(norm, trajectories)
-        self.optimizer.step()
+        first: torch.Tensor | None = None
+        for _ in range(config.updates_per_batch):
+            batch = scored_batch(
+                self.policy,
+                trajectories,
+                config.beta,
+                self.objective.flows,
+                learned_backward=config.backward == "learned",
+                reference=self.reference,
+            )
+            first = batch.first_log_pf if first is None else first
+            loss = self.objective.loss(replace(batch, first_log_pf=first), config)
+            self._check_finite(loss, trajectories)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
+            self._check_finite(norm, trajectories)
+            self.optimizer.step()
 
         self.steps_done += 1
         self.environment_steps += sum(len(trajectory.steps) for trajectory in fresh)
@@ -156,6 +171,9 @@ class Trainer:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self.policy.save(partial / "policy")
+        if self.reference is not None and not (self.folder / REFERENCE_FOLDER).exists():
+            self.reference.save(partial / REFERENCE_FOLDER)
+            os.replace(partial / REFERENCE_FOLDER, self.folder / REFERENCE_FOLDER)
         save_file(_optimizer_tensors(self.optimizer), partial / "optimizer.safetensors")
         self.replay.save(partial / "replay.jsonl")
         counters = {
@@ -183,6 +201,8 @@ class Trainer:
             saved = json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8"))
             _check_same_options(saved["config"], asdict(self.config))
             self.policy.load_weights(checkpoint / "policy")
+            if self.reference is not None:
+                self.reference.load_weights(checkpoint.parent.parent / REFERENCE_FOLDER)
             _restore_optimizer(self.optimizer, load_file(checkpoint / "optimizer.safetensors"))
             self.replay.load(checkpoint / "replay.jsonl")
             self.rng.bit_generator.state = saved["rng"]
@@ -199,6 +219,10 @@ class Trainer:
 def list_checkpoints(folder: Path) -> list[Path]:
     """Returns the complete checkpoints of a run folder, oldest first."""
     return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def _frozen(policy: Policy) -> Policy:
+    return copy.deepcopy(policy).requires_grad_(False)
 
 
 def _parameter_groups(policy: Policy, config: TrainConfig) -> list[dict[str, Any]]:
@@ -222,7 +246,11 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torc
 
 
 def _check_same_options(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """A run may be continued with more steps or other checkpoint spacing, nothing else."""
+    """A run may be continued with more steps or other checkpoint spacing, nothing else.
+
+    Options that the run did not know yet had their default's effect.
+    """
+    saved = {**asdict(TrainConfig()), **saved}
     for name, value in wanted.items():
-        if name not in ("steps", "checkpoint_every") and saved.get(name) != value:
-            raise ValueError(f"the run was started with {name}={saved.get(name)!r}, not {value!r}; start a new run")
+        if name not in ("steps", "checkpoint_every") and saved[name] != value:
+            raise ValueError(f"the run was started with {name}={saved[name]!r}, not {value!r}; start a new run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,10 +21,18 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from baselines.random_legal import RandomLegalAgent
+from examples.hypergrid import Grid, HyperGrid
 from gfn_agents.agent import load_policy
+from gfn_agents.batch import scored_batch
+from gfn_agents.config import TrainConfig
 from gfn_agents.language_model import LanguageModelPolicy, score_padded, score_row
+from gfn_agents.objectives import OBJECTIVES
+from gfn_agents.policy import Policy
 from gfn_agents.prefix_tree import build_row, plan_rows, trunk_length
 from gfn_agents.prompts import PromptTemplate
+from gfn_envs.rollout import rollout
+from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 
 VOCABULARY = 258
@@ -191,6 +200,114 @@ def test_log_flow_reads_the_last_token_of_each_prompt(policy, prompts_and_action
     assert together.shape == (len(observations),)
     assert torch.allclose(together, alone, atol=1e-5)
     assert together.std() > 0
+
+
+def test_flows_are_the_same_in_one_pass_with_the_actions(policy, prompts_and_actions):
+    """Packed, cut into many rows, behind a shared trunk, and in padded batches."""
+    torch.nn.init.normal_(policy.flow_head.weight)
+    expected, flows = policy.log_probs(*prompts_and_actions), policy.log_flow(prompts_and_actions[0])
+    for change in ({}, {"row_budget": 60}, {"packed": False, "row_budget": 2000}):
+        vars(policy).update(change)
+        together = policy.log_probs_and_flows(*prompts_and_actions)
+        assert torch.allclose(together[0], expected, atol=1e-5)
+        assert torch.allclose(together[1], flows, atol=1e-5)
+    policy.template = PromptTemplate(instructions="Some numbers make 24, and others do not make it at all. " * 4)
+    behind_trunk = policy.log_probs_and_flows(*prompts_and_actions)[1]
+    alone = [policy.log_flow([observation])[0] for observation in prompts_and_actions[0]]
+    assert torch.allclose(behind_trunk, torch.stack(alone), atol=1e-4)
+    assert flows.std() > 0
+    assert flows.dtype == torch.float32
+
+
+def test_flows_of_a_half_precision_model_are_float32(prompts_and_actions):
+    policy = LanguageModelPolicy(make_model("llama").to(torch.bfloat16), byte_tokenizer())
+    log_probs, flows = policy.log_probs_and_flows(*prompts_and_actions)
+    assert policy.flow_head.weight.dtype == log_probs.dtype == flows.dtype == torch.float32
+
+
+class OneByOne(Policy):
+    """The direct way: every sequence alone, every activation kept."""
+
+    def __init__(self, policy):
+        super().__init__()
+        self.policy = policy
+
+    def log_probs(self, observations, admissible_actions):
+        rows = one_by_one(self.policy, observations, admissible_actions)
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-torch.inf)
+
+    def log_flow(self, observations):
+        prompts = [torch.tensor([self.policy._prompt_tokens(observation)]) for observation in observations]
+        hidden = [self.policy.model(ids, output_hidden_states=True).hidden_states[-1][0, -1] for ids in prompts]
+        return self.policy.flow_head(torch.stack(hidden))[:, 0]
+
+
+def played_on(place):
+    task, problem = {
+        "hypergrid": (HyperGrid(side=3), Grid(2, 3)),
+        "blackjack": (BlackJack(), BlackJackProblem((8, 10), 10)),
+    }[place]
+    return rollout(task, RandomLegalAgent(), [problem] * 5, np.random.default_rng(0))
+
+
+def loss_of(name, policy, trajectories, reference=None):
+    objective = OBJECTIVES[name]
+    reference = reference if objective.reference else None
+    learned = objective.backward and name != "detailed_balance"
+    batch = scored_batch(policy, trajectories, 1.0, objective.flows, learned, reference)
+    return objective.loss(batch, TrainConfig(regression="squared"))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [*((name, "hypergrid") for name in OBJECTIVES), ("detailed_balance", "blackjack")]
+)
+def test_the_gradient_of_every_objective_is_that_of_the_direct_way(name, place):
+    """In float64, with rows that are evaluated again for their gradient, to a relative 1e-6."""
+    policy = LanguageModelPolicy(make_model("llama").double(), byte_tokenizer(), row_budget=80, rows_in_memory=1)
+    reference = LanguageModelPolicy(make_model("qwen2").double(), byte_tokenizer())
+    torch.nn.init.normal_(policy.flow_head.weight, generator=torch.Generator().manual_seed(0))
+    trajectories, found = played_on(place), []
+    for scorer in (policy, OneByOne(policy)):
+        policy.zero_grad()
+        loss = loss_of(name, scorer, trajectories, reference)
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+        found.append((float(loss.detach()), gradient))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    assert float((found[0][1] - found[1][1]).norm() / found[1][1].norm()) < 1e-6
+
+
+@pytest.fixture(scope="module")
+def walks():
+    """24 beginnings of walks through four dimensions, taken for whole ones."""
+    task, rng = HyperGrid(dimensions=4, side=9), np.random.default_rng(0)
+    found = rollout(task, RandomLegalAgent(), [Grid(4, 9)] * 24, rng, max_steps=5)
+    return [replace(trajectory, complete=True) for trajectory in found]
+
+
+def bytes_kept(name, trajectories, rows_in_memory=1):
+    """What a loss keeps in memory for its gradient."""
+    policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer(), row_budget=150, rows_in_memory=rows_in_memory)
+    total = 0
+
+    def pack(tensor):
+        nonlocal total
+        total += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss_of(name, policy, trajectories, reference=policy)
+    return total
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_memory_does_not_grow_with_the_number_of_trajectories(name, walks):
+    assert bytes_kept(name, walks) < 1.2 * bytes_kept(name, walks[:3])
+
+
+def test_memory_would_grow_with_every_row_kept(walks):
+    few, many = (bytes_kept("detailed_balance", chosen, rows_in_memory=1000) for chosen in (walks[:3], walks))
+    assert many > 2 * few
 
 
 def test_save_and_load_keep_the_policy(policy, prompts_and_actions, tmp_path):

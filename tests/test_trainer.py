@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 import torch
 
+from examples.hypergrid import Grid, HyperGrid
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import TrainConfig, check_config
 from gfn_agents.exploration import Tempered, demonstrations
 from gfn_agents.language_model import LanguageModelPolicy
-from gfn_agents.objectives import vargrad
+from gfn_agents.objectives import OBJECTIVES, squared, vargrad
 from gfn_agents.policy import TabularPolicy, temper
 from gfn_agents.replay import ReplayBuffer
 from gfn_agents.trainer import Trainer, list_checkpoints
-from gfn_envs.exact import enumerate_states
+from gfn_envs.exact import analyse_graph, enumerate_states
 from gfn_envs.metrics import total_variation
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import rollout
-from gfn_envs.tasks.blackjack import BlackJack
+from gfn_envs.stochastic import HiddenFields
+from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from tests.test_language_model import byte_tokenizer, make_model
@@ -45,20 +47,37 @@ def table_for(*graphs):
     )
 
 
+PLACES = {
+    "tree": (GAME, PUZZLE),
+    "merged": (LINE, WALK),
+    "chance": (BlackJack(), BlackJackProblem((8, 10), 10)),
+    "grid": (HyperGrid(side=4), Grid(2, 4)),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["vargrad", "trajectory_balance"])
-@pytest.mark.parametrize("place", ["tree", "merged"])
+@pytest.mark.parametrize(
+    ("objective", "place"),
+    [
+        ("vargrad", "tree"),
+        ("trajectory_balance", "merged"),
+        ("detailed_balance", "chance"),
+        ("sub_trajectory_balance", "merged"),
+        ("forward_looking_detailed_balance", "grid"),
+        ("modified_detailed_balance", "grid"),
+    ],
+)
 def test_a_table_reaches_the_exact_target_from_its_own_samples(objective, place):
-    task, problem = (GAME, PUZZLE) if place == "tree" else (LINE, WALK)
+    task, problem = PLACES[place]
     graph = enumerate_states(task, problem)
     policy = table_for(graph)
     config = TrainConfig(
-        steps=1000,
+        steps=800,
         problems_per_step=1,
-        samples_per_problem=64,
+        samples_per_problem=32,
         objective=objective,
-        learning_rate=0.1,
-        flow_learning_rate=0.3,
+        learning_rate=0.3,
+        flow_learning_rate=1.0,
         max_grad_norm=100.0,
         epsilon=0.5,
         replay_per_problem=0,
@@ -157,7 +176,7 @@ def test_gradients_in_chunks_equal_gradients_at_once():
     for budget in (100_000, 80):
         policy.row_budget = budget
         policy.zero_grad()
-        vargrad(scored_batch(policy, played, 1.0, False)).square().mean().backward()
+        vargrad(scored_batch(policy, played, 1.0)).loss(squared).backward()
         found.append({name: p.grad.clone() for name, p in policy.model.named_parameters()})
     for name, gradient in found[0].items():
         scale = max(float(gradient.abs().max()), 1e-3)
@@ -167,7 +186,10 @@ def test_gradients_in_chunks_equal_gradients_at_once():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"samples_per_problem": 1}, "at least 2 trajectories per problem"),
+        ({"updates_per_batch": 0}, "updates_per_batch must be at least 1"),
+        ({"max_steps": 0}, "max_steps must be at least 1"),
+        ({"subtb_lambda": 0.0}, "subtb_lambda must be positive"),
+        ({"backward": "learnt"}, "backward must be one of uniform, learned, got 'learnt'"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"beta": float("nan")}, "beta must be positive"),
         ({"epsilon": 1.5}, "epsilon must be from 0 to 1"),
@@ -180,10 +202,149 @@ def test_options_that_make_no_sense_are_refused(options, reason):
         check_config(TrainConfig(**options))
 
 
-def test_a_task_with_chance_is_refused():
-    task = BlackJack()
-    with pytest.raises(ValueError, match="has chance"):
-        Trainer(task, task.problems(), table_for(enumerate_states(GAME, PUZZLE)), TrainConfig())
+NO_REPLAY = {"replay_per_problem": 0, "epsilon": 0.0}
+FL, MODIFIED = "forward_looking_detailed_balance", "modified_detailed_balance"
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "reason"),
+    [
+        (BlackJack(), {}, "vargrad is right on tasks without chance only, and 'blackjack' has chance: .*detailed_bal"),
+        (BlackJack(), {"objective": "sub_trajectory_balance"}, "'blackjack' has chance"),
+        (GAME, {"objective": FL}, f"{FL} needs partial rewards, and 'game24' has none .*; use detailed_balance"),
+        (HiddenFields(GAME, "x"), {"objective": FL}, "'game24' has none"),
+        (GAME, {"objective": MODIFIED}, "needs an action that stops anywhere, and 'game24' has none"),
+        (GAME, {"samples_per_problem": 1}, "vargrad needs at least 2 trajectories per problem, got 1"),
+        (GAME, {"samples_per_problem": 1, "objective": "grpo", **NO_REPLAY}, "grpo needs at least 2"),
+        (GAME, {"objective": "reinforce"}, "own samples only; set replay_per_problem=0, epsilon=0"),
+        (GAME, {"objective": "reinforce", "updates_per_batch": 2, **NO_REPLAY}, "or use ppo_clip"),
+        (GAME, {"max_steps": 2}, "vargrad needs trajectories that come to their end; leave max_steps out"),
+        (GAME, {"backward": "learned"}, "every trajectory of 'game24' is an object of its own"),
+        (LINE, {"backward": "learned", "objective": "relative_trajectory_balance"}, "because it needs none"),
+    ],
+)
+def test_an_objective_that_does_not_fit_is_refused_in_one_sentence(task, options, reason):
+    with pytest.raises(ValueError, match=reason) as caught:
+        Trainer(task, task.problems(), TabularPolicy([("", ("a",))]), TrainConfig(**options))
+    assert "\n" not in str(caught.value)
+
+
+class SharedEnd(HyperGrid):
+    """Says that there are other ways to the end that stopping leads to."""
+
+    def parents(self, state):
+        return super().parents(state) * 2
+
+
+def test_stopping_must_be_the_only_way_to_its_end():
+    with pytest.raises(ValueError, match="only way to the end that it leads to, and in 'hypergrid' 'stop' is not"):
+        Trainer(SharedEnd(), SharedEnd().problems(), TabularPolicy([("", ("a",))]), TrainConfig(objective=MODIFIED))
+
+
+@pytest.mark.parametrize("task", [HyperGrid(side=3), BlackJack()], ids=["hypergrid", "blackjack"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_trains_where_it_is_right(name, task):
+    problem = BlackJackProblem((8, 10), 10) if isinstance(task, BlackJack) else Grid(2, 3)
+    policy = table_for(enumerate_states(task, problem))
+    others = {"samples_per_problem": 16, "learning_rate": 0.05, "flow_learning_rate": 0.1, "max_grad_norm": 100.0}
+    config = TrainConfig(steps=20, objective=name, **others, **NO_REPLAY, regression="squared")
+    if not task.deterministic and (not OBJECTIVES[name].chance or OBJECTIVES[name].flows == "forward_looking"):
+        with pytest.raises(ValueError, match=r"has chance|partial rewards"):
+            Trainer(task, ProblemSet((problem,)), policy, config)
+        return
+    reports = []
+    Trainer(task, ProblemSet((problem,)), policy, config).run(reports.append)
+    assert policy.logits.grad.abs().max() > 0
+    if OBJECTIVES[name].policy_gradient:
+        assert np.mean([r.log_reward for r in reports[-5:]]) > np.mean([r.log_reward for r in reports[:5]])
+    else:
+        assert np.mean([r.loss for r in reports[-3:]]) < 0.5 * np.mean([r.loss for r in reports[:3]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["reinforce", "grpo", "ppo_clip"])
+def test_policy_gradients_reach_the_optimum(name):
+    """The most that anyone can win, not the target in proportion to the reward."""
+    graph = enumerate_states(BlackJack(), BlackJackProblem((2, 10), 6))
+    policy = table_for(graph)
+    updates = 1 if name == "reinforce" else 3
+    config = TrainConfig(
+        steps=250,
+        problems_per_step=1,
+        samples_per_problem=32,
+        objective=name,
+        updates_per_batch=updates,
+        learning_rate=0.05,
+        max_grad_norm=100.0,
+        **NO_REPLAY,
+    )
+    Trainer(graph.task, ProblemSet((graph.problem,)), policy, config).run()
+    won = float(graph.reached(graph.policy_of(policy)) @ graph.successes)
+    analysis = analyse_graph(graph)
+    assert analysis.chance < analysis.optimum - 0.05
+    assert won > analysis.optimum - 0.01
+
+
+def test_incomplete_trajectories_train_through_the_trainer():
+    task = HyperGrid(side=4)
+    config = TrainConfig(steps=3, objective=FL, max_steps=2, epsilon=0.5)
+    policy = table_for(enumerate_states(task, Grid(2, 4)))
+    trainer = Trainer(task, task.problems(), policy, config)
+    reports = []
+    trainer.run(reports.append)
+    assert reports[-1].environment_steps <= 3 * 4 * 8 * 2
+    assert policy.log_flows.grad.abs().max() > 0
+
+
+def test_ratios_are_to_the_policy_before_the_first_update():
+    """Many updates from one batch stay within the clip range, and go beyond it without."""
+    moved = {}
+    for clip_range in (0.1, 1e6):
+        policy = table_for(enumerate_states(LINE, WALK))
+        config = TrainConfig(
+            steps=1,
+            problems_per_step=1,
+            samples_per_problem=32,
+            objective="ppo_clip",
+            clip_range=clip_range,
+            updates_per_batch=60,
+            learning_rate=0.02,
+            max_grad_norm=100.0,
+            **NO_REPLAY,
+        )
+        Trainer(LINE, ProblemSet((WALK,)), policy, config).run()
+        moved[clip_range] = float(policy.logits.detach().softmax(-1).sub(0.5).abs().max())
+    assert moved[0.1] < 0.15 < moved[1e6]
+
+
+def test_the_reference_is_the_policy_at_the_start_and_survives_a_restart(tmp_path):
+    unbroken = small_trainer(tmp_path / "unbroken", objective="relative_trajectory_balance")
+    start = weights(unbroken)
+    losses = []
+    unbroken.run(lambda report: losses.append(report.loss))
+    assert any(not torch.equal(start[name], tensor) for name, tensor in weights(unbroken).items())
+    assert all(torch.equal(start[name], tensor) for name, tensor in unbroken.reference.state_dict().items())
+
+    small_trainer(tmp_path / "broken", steps=2, objective="relative_trajectory_balance").run()
+    second = small_trainer(tmp_path / "broken", objective="relative_trajectory_balance")
+    with torch.no_grad():
+        for parameter in second.reference.parameters():
+            parameter.add_(0.1)  # it is read from the run's folder
+    second.load_checkpoint(list_checkpoints(tmp_path / "broken")[-1])
+    resumed = []
+    second.run(lambda report: resumed.append(report.loss))
+    assert resumed == losses[2:]
+
+
+def test_a_run_from_before_an_option_goes_on_with_its_default(tmp_path):
+    small_trainer(tmp_path, steps=2).run()
+    path = list_checkpoints(tmp_path)[-1] / "trainer.json"
+    saved = json.loads(path.read_text())
+    del saved["config"]["subtb_lambda"]
+    path.write_text(json.dumps(saved))
+    small_trainer(tmp_path).load_checkpoint(path.parent)
+    with pytest.raises(ValueError, match=r"subtb_lambda=0.9, not 0.5"):
+        small_trainer(tmp_path, subtb_lambda=0.5).load_checkpoint(path.parent)
 
 
 def test_replay_keeps_no_duplicates_and_drops_old_failures_first():
