@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from gfn_agents.schedules import Schedule, ScheduleKind
+
 ObjectiveName = Literal[
     "vargrad",
     "trajectory_balance",
@@ -22,6 +24,9 @@ ObjectiveName = Literal[
 ]
 RegressionName = Literal["huber", "squared", "shifted_cosh"]
 BackwardName = Literal["uniform", "learned"]
+ReplayName = Literal["stratified", "reward"]
+BranchName = Literal["uniform", "entropy"]
+LocalSearchName = Literal["none", "greedy", "metropolis"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,26 @@ class TrainConfig:
         max_grad_norm: gradients are clipped to this norm.
         max_steps: episodes that take longer break off after so many steps and are learned from as they are.
         temperature: sampling temperature of the behaviour policy.
+        temperature_end: where it goes by the schedule; default: it stays.
         epsilon: probability of a uniformly random legal action in the behaviour policy.
+        epsilon_end: where it goes by the schedule; default: it stays.
+        schedule: the way of both between start and end.
+        schedule_steps: steps until both are at their end.
+        repellence: strength of self-repellent sampling; 0 is none.
+        branches_per_sample: further trajectories that share their first steps with each sample.
+        branch_at: where a branch leaves: at any step alike, or where the policy is undecided.
+        local_search: rebuild the ends of samples, keeping better ones (greedy) or by Metropolis's rule.
+        local_search_rounds: how often.
         replay_per_problem: stored trajectories added to each problem of a step; 0 is no replay.
         replay_capacity: most stored trajectories of one problem.
+        replay_kind: half successes, or by reward.
+        replay_alpha: with "reward", trajectories are drawn in proportion to R^replay_alpha.
+        replay_per_solution: most stored trajectories of one solution; default: no limit.
+        replay_min_distance: least edit distance in actions between stored trajectories.
         demonstrations_per_problem: solver trajectories put into replay when a problem first comes up.
+        distance_every: steps between measurements of the exact distance to the target, on a few training problems
+            that can be listed; 0 is never.
+        stop_at_distance: training stops once the distance (total variation) is below this.
         checkpoint_every: steps between checkpoints.
         seed: of problems, sampling and replay.
     """
@@ -67,30 +88,63 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     max_steps: int | None = None
     temperature: float = 1.0
+    temperature_end: float | None = None
     epsilon: float = 0.02
+    epsilon_end: float | None = None
+    schedule: ScheduleKind = "linear"
+    schedule_steps: int = 100
+    repellence: float = 0.0
+    branches_per_sample: int = 0
+    branch_at: BranchName = "uniform"
+    local_search: LocalSearchName = "none"
+    local_search_rounds: int = 1
     replay_per_problem: int = 4
     replay_capacity: int = 64
+    replay_kind: ReplayName = "stratified"
+    replay_alpha: float = 1.0
+    replay_per_solution: int | None = None
+    replay_min_distance: int = 1
     demonstrations_per_problem: int = 0
+    distance_every: int = 0
+    stop_at_distance: float = 0.0
     checkpoint_every: int = 50
     seed: int = 0
+
+    def schedule_of(self, name: Literal["temperature", "epsilon"]) -> Schedule:
+        """Returns the schedule of temperature or epsilon."""
+        start, end = getattr(self, name), getattr(self, f"{name}_end")
+        return Schedule(start) if end is None else Schedule(start, end, self.schedule_steps, self.schedule)
 
 
 def check_config(config: TrainConfig) -> None:
     """Raises ValueError with one sentence if an option makes no sense, whatever the task."""
-    counts = ("steps", "problems_per_step", "samples_per_problem", "updates_per_batch", "replay_capacity")
-    for name in (*counts, "checkpoint_every", *(("max_steps",) if config.max_steps is not None else ())):
-        if getattr(config, name) < 1:
+    for name in (
+        *("steps", "problems_per_step", "samples_per_problem", "updates_per_batch", "replay_capacity", "max_steps"),
+        *("replay_per_solution", "replay_min_distance", "local_search_rounds", "schedule_steps", "checkpoint_every"),
+    ):
+        if getattr(config, name) is not None and getattr(config, name) < 1:
             raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-    for name in ("replay_per_problem", "demonstrations_per_problem", "temperature", "seed"):
-        if getattr(config, name) < 0:
+    for name in (
+        *("replay_per_problem", "demonstrations_per_problem", "branches_per_sample", "distance_every", "seed"),
+        *("temperature", "temperature_end", "repellence", "replay_alpha", "stop_at_distance"),
+    ):
+        if getattr(config, name) is not None and not 0 <= getattr(config, name) < math.inf:
             raise ValueError(f"{name} must not be negative, got {getattr(config, name)}")
     for name in ("beta", "subtb_lambda", "clip_range", "learning_rate", "flow_learning_rate", "max_grad_norm"):
         if not 0 < getattr(config, name) < math.inf:
             raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
-    if not 0 <= config.epsilon <= 1:
-        raise ValueError(f"epsilon must be from 0 to 1, got {config.epsilon}")
-    for name, known in (("objective", ObjectiveName), ("regression", RegressionName), ("backward", BackwardName)):
+    for name in ("epsilon", "epsilon_end"):
+        if getattr(config, name) is not None and not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {getattr(config, name)}")
+    for name, known in (
+        *(("objective", ObjectiveName), ("regression", RegressionName), ("backward", BackwardName)),
+        *(("schedule", ScheduleKind), ("replay_kind", ReplayName), ("branch_at", BranchName)),
+        ("local_search", LocalSearchName),
+    ):
         if getattr(config, name) not in get_args(known):
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(config, name)!r}")
+    config.schedule_of("temperature"), config.schedule_of("epsilon")
+    if config.stop_at_distance and not config.distance_every:
+        raise ValueError("stop_at_distance needs measurements; set distance_every to at least 1")
     if config.demonstrations_per_problem and not config.replay_per_problem:
         raise ValueError("demonstrations are drawn through replay; set replay_per_problem to at least 1")

@@ -35,7 +35,7 @@ class RunLogs:
         self._file.write(json.dumps(asdict(report)) + "\n")
         self._file.flush()
         for name, value in asdict(report).items():
-            if name != "step":
+            if name != "step" and value is not None:
                 self._board.add_scalar(f"train/{name}", value, report.step)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> RunLogs:

@@ -301,6 +301,19 @@ OBJECTIVES = {
 }
 
 
+ON_POLICY: dict[str, Any] = {
+    "replay_per_problem": 0,
+    "epsilon": 0,
+    "epsilon_end": 0,
+    "temperature": 1,
+    "temperature_end": 1,
+    "repellence": 0,
+    "branches_per_sample": 0,
+    "local_search": "none",
+}
+"""The options under which a run samples from its own policy and nothing else."""
+
+
 def check_objective(config: TrainConfig, task: Task[Any, Any], start: Any) -> None:
     """Raises ValueError with one sentence if an objective does not fit the task or the other options.
 
@@ -331,9 +344,15 @@ def check_objective(config: TrainConfig, task: Task[Any, Any], start: Any) -> No
         )
     if objective.group and config.samples_per_problem < 2:
         raise ValueError(f"{name} needs at least 2 trajectories per problem, got 1; raise samples_per_problem")
-    if objective.policy_gradient and (config.replay_per_problem or config.epsilon or config.temperature != 1):
+    if objective.policy_gradient:
+        for option, off in ON_POLICY.items():
+            if getattr(config, option) not in (off, None):
+                wanted = ", ".join(f"{o}={v}" for o, v in ON_POLICY.items() if getattr(config, o) not in (v, None))
+                raise ValueError(f"{name} learns from the policy's own samples only; set {wanted}")
+    if not task.deterministic and (config.local_search != "none" or config.branches_per_sample):
         raise ValueError(
-            f"{name} learns from the policy's own samples only; set replay_per_problem=0, epsilon=0 and temperature=1"
+            f"local search and branching play parts of a trajectory again, and '{task.name}' has chance: what was "
+            "drawn would have to be drawn again; set local_search=none and branches_per_sample=0"
         )
     if name == "reinforce" and config.updates_per_batch > 1:
         raise ValueError("reinforce learns from fresh samples only; set updates_per_batch=1, or use ppo_clip")

@@ -32,6 +32,7 @@ class TrainingBar:
         )
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._task = self._progress.add_task("", total=total, completed=done)
+        self._distance = ""
         self._recent: deque[StepReport] = deque(maxlen=_RECENT)
 
     def update(self, report: StepReport) -> None:
@@ -39,6 +40,9 @@ class TrainingBar:
         self._recent.append(report)
         success = sum(recent.success for recent in self._recent) / len(self._recent)
         text = f"loss {report.loss:.3f}  sampled success {success:.1%}"
+        if report.distance is not None:
+            self._distance = f"  distance {report.distance:.3f}"
+        text += self._distance
         self._progress.update(self._task, completed=report.step, description=text)
 
     def say(self, text: str) -> None:

@@ -66,9 +66,9 @@ class ReplayBuffer:
         """Stores trajectories that are not stored yet and that the filters let through."""
         for trajectory in trajectories:
             part = self._stored.setdefault(trajectory.problem_id, {})
-            if trajectory.actions in part or not self._adds(trajectory, part.values()):
+            if trajectory.path in part or not self._adds(trajectory, part.values()):
                 continue
-            part[trajectory.actions] = trajectory
+            part[trajectory.path] = trajectory
             if len(part) > self.capacity:
                 del part[_first_to_go(part.values())]
 
@@ -118,13 +118,13 @@ def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def _first_to_go(stored: Iterable[Trajectory]) -> tuple[str, ...]:
-    """Returns the actions of the oldest failure, or else of the oldest success of the fullest solution."""
+    """Returns the path of the oldest failure, or else of the oldest success of the fullest solution."""
     listed = list(stored)
     counts = Counter(trajectory.solution for trajectory in listed)
     most = max(counts.values())
     return next(
-        (t.actions for t in listed if not t.success),
-        next(t.actions for t in listed if counts[t.solution] == most),
+        (t.path for t in listed if not t.success),
+        next(t.path for t in listed if counts[t.solution] == most),
     )
 
 

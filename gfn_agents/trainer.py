@@ -23,7 +23,9 @@ from safetensors.torch import load_file, save_file
 
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import TrainConfig, check_config
-from gfn_agents.exploration import Tempered, demonstrations
+from gfn_agents.distance import DistanceMeter
+from gfn_agents.exploration import SelfRepellent, Tempered, VisitCounts, branch, demonstrations
+from gfn_agents.local_search import greedy_search, metropolis
 from gfn_agents.objectives import OBJECTIVES, check_objective
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
@@ -38,7 +40,12 @@ REFERENCE_FOLDER = "reference"
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step did. `success` is the share of solved fresh samples."""
+    """What one step did.
+
+    Attributes:
+        success: share of solved fresh samples.
+        distance: total variation to the exact target after this step, where it was measured.
+    """
 
     step: int
     loss: float
@@ -47,6 +54,15 @@ class StepReport:
     gradient_norm: float
     environment_steps: int
     cpu_seconds: float
+    distance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What local search found, and what it cost."""
+
+    found: list[Trajectory]
+    environment_steps: int
 
 
 class Trainer:
@@ -79,7 +95,15 @@ class Trainer:
         self.objective = OBJECTIVES[config.objective]
         self.reference = _frozen(reference or policy) if self.objective.reference else None
         self.rng = np.random.default_rng(config.seed)
-        self.replay = ReplayBuffer(config.replay_capacity)
+        self.replay = ReplayBuffer(
+            config.replay_capacity,
+            config.replay_kind,
+            config.replay_alpha,
+            config.replay_per_solution,
+            config.replay_min_distance,
+        )
+        self.visits = VisitCounts()
+        self.meter = DistanceMeter(task, problems, config.beta, config.seed) if config.distance_every else None
         self.optimizer = torch.optim.AdamW(_parameter_groups(policy, config), weight_decay=0.0)
         self.steps_done = 0
         self.environment_steps = 0
@@ -90,11 +114,15 @@ class Trainer:
     def run(self, on_step: Callable[[StepReport], None] = lambda report: None, until: int | None = None) -> None:
         """Trains until so many steps are done, by default `config.steps`, or `stop_requested` is set.
 
+        The distance to the target sets it, if `config.stop_at_distance` is reached.
+
         Checkpoints are written on the way and at the end.
         """
         end = self.config.steps if until is None else until
         while self.steps_done < end and not self.stop_requested:
             report = self.step()
+            if report.distance is not None and report.distance < self.config.stop_at_distance:
+                self.stop_requested = True
             on_step(report)
             last = self.steps_done == end or self.stop_requested
             if self.folder and (last or self.steps_done % self.config.checkpoint_every == 0):
@@ -103,12 +131,10 @@ class Trainer:
     def step(self) -> StepReport:
         """Samples trajectories, mixes replay in and takes an optimizer step, or as many as `updates_per_batch` says."""
         started, config = time.process_time(), self.config
-        behaviour = Tempered(self.policy, config.temperature, config.epsilon)
         problems = [self.problems.sample(self.rng) for _ in range(config.problems_per_step)]
-        repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
-        fresh = rollout(self.task, behaviour, repeated, self.rng, max_steps=config.max_steps)
-        trajectories = fresh + list(self._replayed(problems))
-        self.replay.add(fresh)
+        fresh, searched = self._sample(problems)
+        trajectories = fresh + searched.found + list(self._replayed(problems))
+        self.replay.add(fresh + searched.found)
 
         first: torch.Tensor | None = None
         for _ in range(config.updates_per_batch):
@@ -130,8 +156,9 @@ class Trainer:
             self.optimizer.step()
 
         self.steps_done += 1
-        self.environment_steps += sum(len(trajectory.steps) for trajectory in fresh)
+        self.environment_steps += sum(len(trajectory.steps) for trajectory in fresh) + searched.environment_steps
         self.cpu_seconds += time.process_time() - started
+        measured = self.meter is not None and self.steps_done % config.distance_every == 0
         return StepReport(
             step=self.steps_done,
             loss=float(loss.detach()),
@@ -140,7 +167,28 @@ class Trainer:
             gradient_norm=float(norm),
             environment_steps=self.environment_steps,
             cpu_seconds=self.cpu_seconds,
+            distance=self.meter.measure(self.policy) if self.meter and measured else None,
         )
+
+    def _sample(self, problems: list[Any]) -> tuple[list[Trajectory], _Searched]:
+        """Returns fresh trajectories of the behaviour policy, and what local search made of them."""
+        config = self.config
+        temperature = config.schedule_of("temperature").at(self.steps_done)
+        epsilon = config.schedule_of("epsilon").at(self.steps_done)
+        tempered = Tempered(self.policy, temperature, epsilon)
+        repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
+        behaviour = SelfRepellent(tempered, self.visits, config.repellence)
+        fresh = rollout(self.task, behaviour, repeated, self.rng, max_steps=config.max_steps)
+        fresh += branch(self.task, problems, fresh, tempered, self.rng, config.branches_per_sample, config.branch_at)
+        if config.local_search == "none":
+            return fresh, _Searched([], 0)
+        whole = [trajectory for trajectory in fresh if trajectory.complete]
+        if config.local_search == "greedy":
+            search = greedy_search(self.task, problems, whole, tempered, self.rng, config.local_search_rounds)
+        else:
+            search = metropolis(self.task, problems, whole, tempered, self.rng, config.beta, config.local_search_rounds)
+        found = [new for old, new in zip(whole, search.kept, strict=True) if new is not old]
+        return fresh, _Searched(found, sum(len(trajectory.steps) for trajectory in search.proposed))
 
     def _replayed(self, problems: list[Any]) -> Iterator[Trajectory]:
         if not self.config.replay_per_problem:
@@ -181,6 +229,7 @@ class Trainer:
             "environment_steps": self.environment_steps,
             "cpu_seconds": self.cpu_seconds,
             "demonstrated": sorted(self._demonstrated),
+            "visits": self.visits.to_json(),
             "rng": self.rng.bit_generator.state,
             "config": asdict(self.config),
         }
@@ -210,6 +259,7 @@ class Trainer:
             self.environment_steps = saved["environment_steps"]
             self.cpu_seconds = saved["cpu_seconds"]
             self._demonstrated = set(saved["demonstrated"])
+            self.visits.restore(saved.get("visits", {}))
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"checkpoint '{checkpoint}' is damaged ({error}); remove it to go on from an older one"

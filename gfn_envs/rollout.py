@@ -118,8 +118,13 @@ class Trajectory:
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """The actions in order; with the problem they identify a trajectory."""
+        """The actions in order; with the problem they identify a trajectory, if there is no chance."""
         return tuple(step.action for step in self.steps)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """What was seen and done in order; with the problem it identifies a trajectory, also under chance."""
+        return (*(text for step in self.steps for text in (step.observation, step.action)), self.end)
 
     def outcomes(self, place: int) -> tuple[Outcome, ...]:
         """Returns everything that the action of one step can lead to; without chance, what it led to."""

@@ -28,6 +28,7 @@ from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import rollout
 from gfn_envs.stochastic import HiddenFields
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
+from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from tests.test_language_model import byte_tokenizer, make_model
@@ -429,3 +430,112 @@ def test_a_killed_run_leaves_a_good_checkpoint(tmp_path):
         assert (
             json.loads((list_checkpoints(folder)[-1] / "trainer.json").read_text())["steps_done"] == trainer.steps_done
         )
+
+
+# -- exploration, wired ----------------------------------------------------------------------------
+DEVICES = {
+    "tempering that moves": {"temperature": 2.0, "temperature_end": 1.0, "schedule_steps": 4},
+    "epsilon that moves": {"epsilon": 0.5, "epsilon_end": 0.0, "schedule_steps": 4, "schedule": "cosine"},
+    "self-repellence": {"repellence": 2.0},
+    "branches": {"branches_per_sample": 1},
+    "branches by entropy": {"branches_per_sample": 2, "branch_at": "entropy"},
+    "greedy local search": {"local_search": "greedy", "local_search_rounds": 2},
+    "Metropolis": {"local_search": "metropolis"},
+    "replay by reward": {"replay_kind": "reward", "replay_alpha": 0.5},
+    "diverse replay": {"replay_per_solution": 2, "replay_min_distance": 2},
+    "demonstrations": {"demonstrations_per_problem": 2},
+}
+
+
+def wired(folder=None, **options):
+    config = TrainConfig(**{"steps": 6, "samples_per_problem": 4, "learning_rate": 0.1, **options})
+    return Trainer(GAME, ProblemSet((PUZZLE,)), table_for(enumerate_states(GAME, PUZZLE)), config, folder)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_device_can_be_switched_on_and_resumes_bit_by_bit(device, tmp_path):
+    unbroken = wired(tmp_path / "unbroken", **DEVICES[device])
+    unbroken.run()
+    broken = wired(tmp_path / "broken", **DEVICES[device])
+    broken.run(until=3)
+    broken.save_checkpoint()
+    resumed = wired(tmp_path / "broken", **DEVICES[device])
+    resumed.load_checkpoint(list_checkpoints(tmp_path / "broken")[-1])
+    resumed.run()
+    assert torch.equal(resumed.policy.logits, unbroken.policy.logits)
+    plain = wired()
+    plain.run()
+    assert not torch.equal(plain.policy.logits, unbroken.policy.logits), "it changes what is trained on"
+
+
+def test_schedules_move_what_is_played(monkeypatch):
+    seen = []
+
+    def recorded(policy, temperature, epsilon):
+        seen.append((temperature, epsilon))
+        return Tempered(policy, temperature, epsilon)
+
+    monkeypatch.setattr("gfn_agents.trainer.Tempered", recorded)
+    wired(temperature=2.0, temperature_end=1.0, epsilon=0.4, epsilon_end=0.0, schedule_steps=4).run()
+    assert seen == [(2.0, 0.4), (1.75, pytest.approx(0.3)), (1.5, 0.2), (1.25, pytest.approx(0.1)), (1, 0), (1, 0)]
+
+
+def test_what_local_search_and_branches_cost_is_counted():
+    plain, branched, searched = wired(), wired(branches_per_sample=1), wired(local_search="greedy")
+    reports = [trainer.step() for trainer in (plain, branched, searched)]
+    steps = [report.environment_steps for report in reports]
+    assert steps[1] == 2 * steps[0], "every episode of this game has two steps"
+    assert steps[0] < steps[2] <= 2 * steps[0]
+
+
+def test_training_stops_at_the_distance_and_says_it(tmp_path):
+    trainer, reports = wired(tmp_path, steps=500, distance_every=5, stop_at_distance=0.1), []
+    trainer.run(reports.append)
+    measured = [report.distance for report in reports if report.distance is not None]
+    assert len(measured) == len(reports) // 5
+    assert measured[-1] < 0.1 <= min(measured[:-1])
+    assert trainer.steps_done == len(reports) < 500
+    assert list_checkpoints(tmp_path)[-1].name == f"step-{trainer.steps_done:06d}"
+
+
+def test_a_distance_that_cannot_be_known_is_refused():
+    task = BlocksWorld(blocks=6, length=8, slack=12)
+    with pytest.raises(ValueError, match="set distance_every=0"):
+        Trainer(task, task.problems(), TabularPolicy([("a", ("b",))]), TrainConfig(distance_every=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"stop_at_distance": 0.1}, "distance_every"),
+        ({"branches_per_sample": -1}, "branches_per_sample"),
+        ({"local_search": "best"}, "local_search must be one of none, greedy, metropolis"),
+        ({"epsilon_end": 2.0}, "epsilon_end"),
+        ({"temperature": 0.0, "temperature_end": 1.0, "schedule": "exponential"}, "exponential"),
+        ({"objective": "grpo", "epsilon": 0.0, "replay_per_problem": 0, "repellence": 1.0}, "set repellence=0"),
+    ],
+)
+def test_devices_that_make_no_sense_are_refused(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        wired(**options)
+
+
+def test_local_search_under_chance_is_refused():
+    task = BlackJack()
+    config = TrainConfig(objective="detailed_balance", local_search="greedy")
+    with pytest.raises(ValueError, match="local_search=none and branches_per_sample=0"):
+        Trainer(task, task.problems(), TabularPolicy([("a", ("b",))]), config)
+
+
+def test_replay_tells_outcomes_of_the_same_actions_apart():
+    task = BlackJack()
+    problem = task.problems().problems[0]
+    played = rollout(task, Sticking(), [problem] * 200, np.random.default_rng(0))
+    replay = ReplayBuffer(capacity=100)
+    replay.add(played)
+    assert len(replay) == len({trajectory.solution for trajectory in played}) > 3
+
+
+class Sticking:
+    def act(self, observations, admissible_actions, rng):
+        return ["stick" for _ in observations]

@@ -1,0 +1,52 @@
+"""The exact distance of a policy to its target while it trains, on a few problems that can be listed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gfn_envs.exact import EnumerationLimit, StateGraph, enumerate_states
+from gfn_envs.metrics import total_variation
+from gfn_envs.problems import ProblemSource
+from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.task import Task
+
+_PROBLEMS = 4
+_LARGEST = 20_000
+"""States of a problem that is worth measuring during training."""
+
+
+class DistanceMeter:
+    """Measures the mean total variation to the target R^beta over a few problems, always the same.
+
+    Args:
+        problems: where they are drawn from.
+        beta: the target is proportional to R^beta.
+        seed: decides which problems.
+
+    Raises:
+        ValueError: none of the problems drawn is small enough to be listed.
+    """
+
+    def __init__(self, task: Task[Any, Any], problems: ProblemSource[Any], beta: float, seed: int) -> None:
+        self.beta = beta
+        self._graphs: list[StateGraph[Any, Any]] = []
+        for problem in problems.take(_PROBLEMS, np.random.default_rng(seed)):
+            try:
+                self._graphs.append(enumerate_states(task.memoryless(), problem, _LARGEST))
+            except EnumerationLimit:
+                continue
+        if not self._graphs:
+            raise ValueError(
+                f"the distance to the target is known where a problem has at most {_LARGEST} states, and none of "
+                f"{_PROBLEMS} drawn has; set distance_every=0"
+            )
+
+    def measure(self, policy: ProbabilisticAgent) -> float:
+        """Returns the mean distance, from 0 to 1."""
+        return math.fsum(self._distance(graph, policy) for graph in self._graphs) / len(self._graphs)
+
+    def _distance(self, graph: StateGraph[Any, Any], policy: ProbabilisticAgent) -> float:
+        return total_variation(graph.reached(graph.policy_of(policy)), graph.target(self.beta))
