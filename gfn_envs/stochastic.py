@@ -116,26 +116,21 @@ class ActionNoise(_Noisy[ProblemT, StateT]):
         )
 
 
-def random_action(task: Task[Any, StateT], state: StateT) -> Outcomes[StateT]:
-    """Returns the event that an action is played that nobody chose: a gust, another hand, one card more."""
-    legal = task.actions(state)
-    return tuple((chance / len(legal), after) for action in legal for chance, after in task.outcomes(state, action))
-
-
 @dataclass(frozen=True)
 class RandomEvents(_Noisy[ProblemT, StateT]):
     """Random events: after a step that did not end the episode something happens, with a probability.
 
-    By default one of the legal actions, each equally likely, is played as well; it takes its step of the
-    horizon. An event of your own must not make an episode longer than the horizon.
+    What happens is the task's matter (`Task.events`): in ALFWorld a door closes or a thing turns up elsewhere;
+    in the other games one of the legal actions is played as well, which takes its step of the horizon.
 
     Args:
         task: the inner task, with or without chance of its own.
         probability: of an event after a step, from 0 to 1.
-        event: what happens; a function of the inner task and the state (at module level, to be pickled).
+        event: what happens instead; a function of the inner task and the state (at module level, to be
+            pickled), which must not make an episode longer than the horizon.
     """
 
-    event: Event[Any] = random_action
+    event: Event[Any] | None = None
 
     def outcomes(self, state: StateT, action: str) -> Outcomes[StateT]:
         """Returns the successors without and with an event, equal ones merged."""
@@ -149,7 +144,9 @@ class RandomEvents(_Noisy[ProblemT, StateT]):
         """Returns what can become of a state once an action led to it, and whether an event did it."""
         if not self.task.actions(after):
             return [(1.0, after, False)]
-        events = self.event(self.task, after)
+        events = self.event(self.task, after) if self.event else self.task.events(after)
+        if not events:
+            return [(1.0, after, False)]
         happened = [(self.probability * chance, end, True) for chance, end in events]
         return [(1.0 - self.probability, after, False), *happened]
 
@@ -164,7 +161,8 @@ class RandomEvents(_Noisy[ProblemT, StateT]):
 
     def solve(self, problem: ProblemT) -> tuple[str, ...]:
         """Returns the inner task's solutions, or by enumeration where an event can do what no action can."""
-        return self.task.solve(problem) if self.event is random_action else Task.solve(self, problem)
+        by_actions = self.event is None and type(_innermost(self.task)).events is Task.events
+        return self.task.solve(problem) if by_actions else Task.solve(self, problem)
 
 
 @dataclass(frozen=True)
@@ -277,6 +275,10 @@ class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
     def fail(self, state: DriftState[Any]) -> DriftState[Any]:
         """Returns the inner task's state after a text that names no legal action; time stands still."""
         return DriftState(self.task.fail(state.inner), state.time)
+
+    def events(self, state: DriftState[Any]) -> Outcomes[DriftState[Any]]:
+        """Returns the inner task's events; they are no action of the player's, so time stands still."""
+        return tuple((chance, DriftState(after, state.time)) for chance, after in self.task.events(state.inner))
 
     def parents(self, state: DriftState[Any]) -> tuple[tuple[DriftState[Any], str], ...] | None:
         """Returns the incoming edges by the rules of the step before; None where there is chance or no merging."""

@@ -140,6 +140,15 @@ class Task(ABC, Generic[ProblemT, StateT]):
         """Returns every possible successor with its probability: chance is data, never a draw."""
         return ((1.0, self.step(state, action)),)
 
+    def events(self, state: StateT) -> tuple[tuple[float, StateT], ...]:
+        """Returns what can happen that nobody chose, as a distribution, for `gfn_envs.stochastic.RandomEvents`.
+
+        By default one of the legal actions is played, each equally likely: a gust, another hand, one card more. An
+        event must not make an episode longer than the horizon.
+        """
+        legal = self.actions(state)
+        return tuple((p / len(legal), after) for action in legal for p, after in self.outcomes(state, action))
+
     def aliases(self, state: StateT) -> dict[str, str]:
         """Returns other accepted spellings of the legal actions, each with the legal action."""
         return {}

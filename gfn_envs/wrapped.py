@@ -19,7 +19,7 @@ class Wrapped(Task[ProblemT, StateT]):
     """A task that hands everything through to the task it holds.
 
     Its states are the inner task's, unless `inner` is overridden, and then `reset`, `step`, `outcomes`,
-    `parents` and `fail` with it, which make states.
+    `events`, `parents` and `fail` with it, which make states.
 
     Args:
         task: the inner task.
@@ -121,6 +121,10 @@ class Wrapped(Task[ProblemT, StateT]):
     def outcomes(self, state: StateT, action: str) -> tuple[tuple[float, StateT], ...]:
         """Returns the inner task's successors."""
         return self.task.outcomes(state, action)
+
+    def events(self, state: StateT) -> tuple[tuple[float, StateT], ...]:
+        """Returns the inner task's events."""
+        return self.task.events(state)
 
     def aliases(self, state: StateT) -> dict[str, str]:
         """Returns the inner task's other spellings."""

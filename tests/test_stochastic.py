@@ -25,7 +25,6 @@ from gfn_envs.stochastic import (
     RandomEvents,
     ReversedActions,
     add_stochasticity,
-    random_action,
 )
 from gfn_envs.task import Task
 from gfn_envs.tasks.blackjack import BlackJack
@@ -648,4 +647,37 @@ def test_wrong_wrappers_are_refused_with_a_sentence(wrappers, message):
 
 def test_the_default_event_is_one_more_action():
     state = LINE.reset(NumberLineProblem(2, 5, 0, 5))
-    assert {(p, after.position) for p, after in random_action(LINE, state)} == {(0.5, 1), (0.5, 3)}
+    assert {(p, after.position) for p, after in LINE.events(state)} == {(0.5, 1), (0.5, 3)}
+
+
+def test_nothing_happens_where_nothing_can():
+    task = RandomEvents(LINE, 1.0, no_event)
+    state = task.reset(NumberLineProblem(2, 5, 0, 5))
+    assert task.outcomes(state, "+") == ((1.0, LINE.step(state, "+")),)
+
+
+def no_event(task, state):
+    return ()
+
+
+def test_who_cannot_see_the_goal_reaches_it_half_of_the_time():
+    """One step, the goal left or right, unseen: whatever a player does, over both problems it succeeds once."""
+    line = NumberLine(0, 2, horizon=1)
+    both = [NumberLineProblem(1, goal, 0, 2) for goal in (0, 2)]
+    hidden = HiddenFields(line, GOAL)
+    assert len({hidden.observe(hidden.reset(problem)) for problem in both}) == 1
+    for right in (0.0, 0.3, 1.0):
+        player = Leaning(right)
+        graphs = [enumerate_states(hidden, problem) for problem in both]
+        arrived = [graph.reached(graph.policy_of(player)) @ graph.successes for graph in graphs]
+        assert sum(arrived) / 2 == pytest.approx(0.5, abs=1e-15)
+
+
+class Leaning:
+    """A player that goes right with a fixed probability, whatever it sees."""
+
+    def __init__(self, right):
+        self.right = right
+
+    def action_probabilities(self, observations, admissible_actions):
+        return [np.array([1 - self.right, self.right]) for _ in observations]

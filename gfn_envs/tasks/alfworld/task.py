@@ -65,6 +65,7 @@ from gfn_envs.drawing import Drawing
 from gfn_envs.problems import ProblemSet, ProblemSource
 from gfn_envs.task import LOG_REWARD_FLOOR, Presets, Task
 from gfn_envs.tasks.alfworld.drawing import draw, picture
+from gfn_envs.tasks.alfworld.events import events
 from gfn_envs.tasks.alfworld.games import load_games, open_games
 from gfn_envs.tasks.alfworld.generator import shipped_games
 from gfn_envs.tasks.alfworld.house import Room, house_of
@@ -240,6 +241,14 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
         if self._over(state):
             raise KeyError("the game is over")
         return state._replace(history=(*state.history, ""), answer=NOTHING_HAPPENS)
+
+    def events(self, state: ALFWorldState) -> tuple[tuple[float, ALFWorldState], ...]:
+        """Returns what happens without the player: a door closes, or a thing turns up elsewhere."""
+        house, changed = house_of(state.problem), []
+        for chance, room in events(house, state.room):
+            met = conditions_met(house, room)
+            changed.append((chance, state._replace(room=room, met=met, best=max(met, state.best))))
+        return tuple(changed)
 
     def aliases(self, state: ALFWorldState) -> dict[str, str]:
         """The `put X in/on Y` of ALFWorld before 0.4."""
