@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gfn_agents.config import TrainConfig
+from gfn_agents.few_shot import few_shot as worked_examples
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.policy import Policy, sample_actions
 from gfn_agents.prompts import PromptTemplate
@@ -41,7 +42,9 @@ class GFlowNetAgent:
         env_id: registered id; its training split is used unless `env_kwargs` says otherwise.
         model: model folder, hub name, "default", or a ready Policy.
         env_kwargs: keywords of `gym.make`, `problems` among them.
-        template: how observations become prompts.
+        template: how observations become prompts; a ready LanguageModelPolicy keeps its own.
+        few_shot: so many solved training problems are put into the template as worked examples, the same
+            ones for one seed.
         folder: run folder for checkpoints and logs; None keeps nothing.
         config: training options; single ones can be given as keywords.
     """
@@ -54,16 +57,23 @@ class GFlowNetAgent:
         template: PromptTemplate = PromptTemplate(),
         folder: str | Path | None = None,
         config: TrainConfig = TrainConfig(),
+        few_shot: int = 0,
         **options: Any,
     ) -> None:
         self.env_id = env_id
         self.env_kwargs = training_kwargs(env_kwargs or {})
-        self.template = template
         self.config = replace(config, **options)
         self.folder = Path(folder) if folder is not None else None
         env = make_text_env(env_id, self.env_kwargs)
         self.task = env.task
+        template = model.template if isinstance(model, LanguageModelPolicy) else template
+        if few_shot:
+            shown = worked_examples(env.task, env.problems, few_shot, np.random.default_rng(self.config.seed))
+            template = replace(template, examples=(*template.examples, *shown))
         self.policy: Policy = model if isinstance(model, Policy) else load_policy(model, template)
+        if isinstance(model, LanguageModelPolicy):
+            model.template = template
+        self.template = template
         self.trainer = Trainer(env.task, env.problems, self.policy, self.config, self.folder)
 
     def learn(
@@ -86,12 +96,17 @@ class GFlowNetAgent:
         """Continues from the last checkpoint of the run folder, or from the start if there is none yet.
 
         Raises:
-            ValueError: there is no such folder, or it belongs to a run with other options.
+            ValueError: there is no such folder, or it belongs to a run with other options or prompts.
         """
         if self.folder is None or not self.folder.is_dir():
             raise ValueError(f"there is no run folder '{self.folder}' to resume; start without resume")
         checkpoints = list_checkpoints(self.folder)
         if checkpoints:
+            if read_description(self.folder)[2] != self.template:
+                raise ValueError(
+                    "the run was started with other prompts; pass the same template, instructions and few_shot, "
+                    "or start a new run"
+                )
             self.trainer.load_checkpoint(checkpoints[-1])
         return self
 
@@ -138,15 +153,7 @@ class GFlowNetAgent:
             ValueError: one sentence that says what is missing or damaged.
         """
         home = Path(folder)
-        try:
-            described = json.loads((home / AGENT_FILE).read_text(encoding="utf-8"))
-            config = TrainConfig(**described["config"])
-            template = PromptTemplate(**described["template"])
-            env_id, env_kwargs = described["env_id"], described["env_kwargs"]
-        except FileNotFoundError:
-            raise ValueError(f"'{folder}' is not a run or agent folder: it has no {AGENT_FILE}") from None
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"'{home / AGENT_FILE}' is damaged: {error}") from None
+        env_id, env_kwargs, template, config = read_description(home)
         return cls(env_id, policy_folder(home), env_kwargs, template, config=config)
 
     def _write_description(self, folder: Path) -> None:
@@ -163,6 +170,22 @@ class GFlowNetAgent:
 def training_kwargs(env_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Returns keywords that train on the training split, or on given problems as they are."""
     return {"split": "all" if env_kwargs.get("problems") is not None else "train", **env_kwargs}
+
+
+def read_description(home: Path) -> tuple[str, dict[str, Any], PromptTemplate, TrainConfig]:
+    """Returns environment id, its keywords, template and configuration of a run or agent folder.
+
+    Raises:
+        ValueError: one sentence that says what is missing or damaged.
+    """
+    try:
+        described = json.loads((home / AGENT_FILE).read_text(encoding="utf-8"))
+        template, config = PromptTemplate(**described["template"]), TrainConfig(**described["config"])
+        return described["env_id"], described["env_kwargs"], template, config
+    except FileNotFoundError:
+        raise ValueError(f"'{home}' is not a run or agent folder: it has no {AGENT_FILE}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"'{home / AGENT_FILE}' is damaged: {error}") from None
 
 
 def policy_folder(home: Path) -> Path:

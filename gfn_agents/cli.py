@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gfn_agents.config import TrainConfig, check_config
 from gfn_envs.cli import (
@@ -44,6 +44,8 @@ def train(
     env_kwargs: str = "{}",
     resume: bool = False,
     instructions: Path | None = None,
+    template: Literal["text", "chat"] = "text",
+    few_shot: int = 0,
     config: TrainConfig = TrainConfig(),
     json: bool = False,
 ) -> None:
@@ -58,6 +60,8 @@ def train(
         env_kwargs: keywords of gym.make as a JSON object.
         resume: go on from the last checkpoint of --output.
         instructions: text file put before every observation: rules or worked examples.
+        template: plain text, or the tokenizer's chat template.
+        few_shot: so many solved training problems are shown in every prompt.
         config: training options.
         json: print one JSON document at the end.
     """
@@ -70,13 +74,15 @@ def train(
     if not resume and folder.exists() and any(folder.iterdir()):
         raise CommandError(f"'{folder}' is not empty; pass --resume to go on with it, or another --output")
     check_config(config)
+    if few_shot < 0:
+        raise CommandError(f"--few-shot must be at least 0, got {few_shot}")
     open_env(env, parse_env_kwargs(env_kwargs), problems, split or "all")
 
     from gfn_agents.agent import GFlowNetAgent
 
     hide_loading_bars()
-    template = PromptTemplate(instructions=_read_text(instructions)) if instructions else PromptTemplate()
-    agent = GFlowNetAgent(env, model, keywords, template, folder, config)
+    prompts = PromptTemplate(_read_text(instructions) if instructions else "", style=template)
+    agent = GFlowNetAgent(env, model, keywords, prompts, folder, config, few_shot)
     if resume:
         agent.resume()
     reports = _learn(agent, folder)

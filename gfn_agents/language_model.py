@@ -2,8 +2,9 @@
 
 P_F(action | state) is the softmax over the legal actions of the summed token log-probabilities of
 the action's text after the prompt, terminator included, so that no action is a prefix of another.
-Prompt and action are tokenised separately and joined as ids. All sequences of a batch are evaluated
-as prefix trees (`gfn_agents.prefix_tree`) by one function, for sampling and for training alike.
+Prompt and action are tokenised separately and joined as ids (`gfn_agents.prompts`). All sequences of
+a batch are evaluated as prefix trees (`gfn_agents.prefix_tree`) by one function, for sampling and for
+training alike.
 
 log F is a linear head on the hidden state at a prompt's end, read off in the same evaluation.
 
@@ -30,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from gfn_agents.policy import AdmissibleActions, Observations, Policy
 from gfn_agents.prefix_tree import Row, Tokens, build_row, plan_rows, trunk_length
-from gfn_agents.prompts import PromptTemplate
+from gfn_agents.prompts import PromptTemplate, PromptTokens
 
 DEFAULT_ROW_BUDGET = 512
 FLOW_HEAD_FILE = "flow_head.safetensors"
@@ -48,7 +49,7 @@ class LanguageModelPolicy(Policy):
         model: a `transformers` causal language model; it stays in evaluation mode, so that
             sampling and scoring see the same function.
         tokenizer: its tokenizer; must have an end-of-sequence token, which terminates actions.
-        template: how observations become prompts.
+        template: how observations become prompts; its style "chat" needs a tokenizer with a chat template.
         row_budget: tokens of one prefix-tree row; memory and time grow with its square.
         rows_in_memory: rows of a batch that keep their activations for the gradient; default one,
             and more for small models, where they cost little.
@@ -63,19 +64,15 @@ class LanguageModelPolicy(Policy):
         rows_in_memory: int | None = None,
     ) -> None:
         super().__init__()
-        if tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no end-of-sequence token, which must terminate an action; set one")
-        self.model = model.eval()
         self.tokenizer = tokenizer
         self.template = template
+        self.model = model.eval()
         self.row_budget = row_budget
         self.rows_in_memory = rows_in_memory or max(1, _SMALL_MODEL_PARAMETERS // model.num_parameters())
         self.flow_head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.flow_head.weight)
         nn.init.zeros_(self.flow_head.bias)
         self.flow_head.to(model.device, torch.promote_types(model.dtype, torch.float32))
-        self._prompt_tokens = lru_cache(maxsize=1 << 15)(self._tokenize_prompt)
-        self._action_tokens = lru_cache(maxsize=1 << 16)(self._tokenize_action)
         self.packed = bool(packing_is_exact(model))
         if not self.packed:
             warnings.warn(
@@ -94,12 +91,17 @@ class LanguageModelPolicy(Policy):
         return list(self.flow_head.parameters())
 
     # -- text to tokens --------------------------------------------------------------------------
-    def _tokenize_prompt(self, observation: str) -> Tokens:
-        return tuple(self.tokenizer(self.template.prompt(observation))["input_ids"])
+    @property
+    def template(self) -> PromptTemplate:
+        """How observations become prompts."""
+        return self._template
 
-    def _tokenize_action(self, action: str) -> Tokens:
-        text = self.template.continuation(action)
-        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id)
+    @template.setter
+    def template(self, template: PromptTemplate) -> None:
+        tokens = PromptTokens(self.tokenizer, template)
+        self._template = template
+        self._prompt_tokens = lru_cache(maxsize=1 << 15)(tokens.prompt)
+        self._action_tokens = lru_cache(maxsize=1 << 16)(tokens.action)
 
     def _tokens(
         self, observations: Observations, admissible_actions: AdmissibleActions

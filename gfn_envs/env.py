@@ -25,7 +25,7 @@ from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, che
 from gfn_envs.tasks import TASKS
 
 OnInvalid = Literal["penalize", "terminate", "noop"]
-BUILD_OPTIONS = ("problems", "split", "render_mode", "difficulty", "stochasticity", "memoryless")
+BUILD_OPTIONS = ("problems", "split", "render_mode", "difficulty", "stochasticity", "memoryless", "history")
 ON_INVALID = ("penalize", "terminate", "noop")
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of the action space: an agent may write any plain text, legal actions are part of it."""
@@ -306,7 +306,8 @@ def build(
         split: "train", "validation", "test" or "all".
         options: keywords of the task and of `EnvOptions`; `difficulty`, the name of a preset of the task's
             options, over which options given go; `stochasticity`, see `gfn_envs.stochastic`;
-            `memoryless=True` for texts that need no memory (`Task.memoryless`).
+            `memoryless=True` for texts that need no memory (`Task.memoryless`); `history`, how many earlier
+            turns the texts show, or "all" (`gfn_envs.with_history`).
     """
     task_type = TASKS[task]()
     shell_names = tuple(EnvOptions.__dataclass_fields__)
@@ -317,6 +318,10 @@ def build(
     rules = add_stochasticity(rules, options.get("stochasticity") or {})
     if options.get("memoryless"):
         rules = rules.memoryless()
+    if options.get("history") is not None:
+        from gfn_envs.with_history import add_history  # it is built on this module
+
+        rules = add_history(rules, options["history"])
     return rules, _problem_source(rules, problems).split(split), shell
 
 

@@ -174,6 +174,18 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
         assert sum(p["agent"] for p in row["solutions"].values()) == pytest.approx(row["exact_success"])
 
 
+def test_worked_examples_are_kept_for_evaluation(gfn, tmp_path):
+    run, words = tmp_path / "run", ("train", LINE, "--few-shot", "2", *FAST, "--json")
+    assert gfn(*words, "--output", run)[0] == 0
+    template = json.loads((run / "agent.json").read_text())["template"]
+    assert template["style"] == "text"
+    assert {action for _, action in template["examples"]} <= {"+", "-"}
+    assert gfn(*words, "--output", run, "--resume", "--steps", "3")[0] == 0
+    assert json.loads((run / "agent.json").read_text())["template"] == template
+    refused(gfn("train", LINE, *FAST, "--output", run, "--resume"), "other prompts")
+    assert gfn("evaluate", run, LINE, "--limit", "1", "--samples", "2", "--json")[0] == 0
+
+
 def test_evaluate_named_agents(gfn, puzzles, tmp_path):
     written = tmp_path / "trajectories.jsonl"
     status, out, _ = gfn(
@@ -232,6 +244,10 @@ def test_what_is_too_large_to_list_is_simulated_and_says_so(gfn):
         (("evaluate", "os:nothing", GAME), ("os:nothing",)),
         (("train", "gfn_envs/Game25-v0"), ("Game24",)),
         (("train", GAME, "--resume"), ("--output",)),
+        (("train", GAME, "--few-shot", "-1", "--output", "never"), ("--few-shot",)),
+        (("train", LINE, "--few-shot", "1", "--split", "test", "--output", "never"), ("training problems",)),
+        (("train", GAME, "--template", "chat", "--output", "never"), ("no chat template",)),
+        (("analyse", LINE, "--env-kwargs", '{"history": -1}'), ("history",)),
         (("train", GAME, "--samples-per-problem", "1", "--output", "never"), ("at least 2",)),
         (("train", GAME, "--model", "/no/such/model", "--output", "never"), ("/no/such/model",)),
     ],
