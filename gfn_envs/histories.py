@@ -15,9 +15,15 @@ from gfn_envs.env import ATTEMPTS_PER_STEP, Snapshot
 
 ILLEGAL_SHOWN = "(illegal action)"
 """What a history shows where no legal action was read; the agent's text could be long and hostile."""
-_PROMPT = "> "
+PLAYED = "> "
+"""What stands before an action in a transcript."""
 Past = tuple[tuple[str, str], ...]
 """Every earlier observation with the action that followed it."""
+
+
+def transcript(past: Past, observation: str) -> str:
+    """Returns earlier turns and the current observation as one text."""
+    return "".join(f"{before}\n{PLAYED}{action}\n" for before, action in past) + observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +109,16 @@ class Transcript(_History, gym.utils.RecordConstructorArgs):
             raise ValueError(f"steps must be an integer of at least 0, or None for all turns, got {steps!r}")
         _History.__init__(self, env)
         self.steps = self._max_turns if steps is None else min(steps, self._max_turns)
-        turn = self._text_space.max_length + self._max_action_length + len(f"\n{_PROMPT}\n")
+        turn = self._text_space.max_length + self._max_action_length + len(f"\n{PLAYED}\n")
         self.observation_space = gym.spaces.Text(
             self.steps * turn + self._text_space.max_length,
             min_length=self._text_space.min_length,
-            charset="".join(sorted({*self._charset, *_PROMPT, "\n"})),
+            charset="".join(sorted({*self._charset, *PLAYED, "\n"})),
         )
 
     def _show(self, past: Past, observation: str) -> str:
         recent = past[max(len(past) - self.steps, 0) :]
-        return "".join(f"{before}\n{_PROMPT}{action}\n" for before, action in recent) + observation
+        return transcript(recent, observation)
 
 
 class ChatMessages(_History, gym.utils.RecordConstructorArgs):

@@ -7,7 +7,7 @@ action noise                `ActionNoise`: another action slips in
 random events               `RandomEvents`: something happens that nobody chose
 concept drift               `ConceptDrift`: the rules change during the episode, once or in turns
 other representations       `Paraphrase`: roman numerals or words instead of figures
-missing state variables     `HiddenFields`, and of the history `gfn_envs.histories.Transcript(steps=...)`
+missing state variables     `HiddenFields`, and of the history `gfn_envs.with_history.WithHistory(task, steps)`
 ==========================  =========================================================================
 
 Each wrapper holds a task and is one, so they compose, `ActionNoise(HiddenFields(task, pattern), 0.1)`, and

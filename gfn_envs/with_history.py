@@ -11,16 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple
 
 from gfn_envs.env import ATTEMPTS_PER_STEP
-from gfn_envs.histories import _PROMPT, ILLEGAL_SHOWN, Past
+from gfn_envs.histories import ILLEGAL_SHOWN, PLAYED, Past, transcript
 from gfn_envs.task import Problem, ProblemT, StateT, Task
 from gfn_envs.wrapped import Wrapped
 
 ALL_TURNS = "all"
-
-
-def transcript(past: Past, observation: str) -> str:
-    """Returns turns as text: each observation with its action as `> action`, then the current observation."""
-    return "".join(f"{before}\n{_PROMPT}{action}\n" for before, action in past) + observation
 
 
 class HistoryState(NamedTuple, Generic[StateT]):
@@ -70,7 +65,7 @@ class WithHistory(Wrapped[ProblemT, HistoryState[Any]]):
     @property
     def charset(self) -> str:  # type: ignore[override]  # as in Wrapped
         """Characters of the inner task and of the transcript."""
-        return "".join(sorted({*self.task.charset, *ILLEGAL_SHOWN, *_PROMPT, "\n"}))
+        return "".join(sorted({*self.task.charset, *ILLEGAL_SHOWN, *PLAYED, "\n"}))
 
     @property
     def max_observation_length(self) -> int:  # type: ignore[override]  # as in Wrapped
@@ -79,7 +74,7 @@ class WithHistory(Wrapped[ProblemT, HistoryState[Any]]):
         shown = most if self.steps is None else min(self.steps, most)
         action = max(self.task.max_action_length, len(ILLEGAL_SHOWN))
         now = self.task.max_observation_length
-        return shown * (now + action + len(f"\n{_PROMPT}\n")) + now
+        return shown * (now + action + len(f"\n{PLAYED}\n")) + now
 
     # -- rules -----------------------------------------------------------------------------------
     def reset(self, problem: ProblemT) -> HistoryState[Any]:
