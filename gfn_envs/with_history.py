@@ -95,6 +95,10 @@ class WithHistory(Wrapped[ProblemT, HistoryState[Any]]):
         """Returns the inner task's state after a text that names no legal action, with a turn that says so."""
         return HistoryState(self.task.fail(state.inner), self._after(state, ILLEGAL_SHOWN))
 
+    def events(self, state: HistoryState[Any]) -> tuple[tuple[float, HistoryState[Any]], ...]:
+        """Returns the inner task's events, which are no turns of the player's."""
+        return tuple((chance, HistoryState(after, state.past)) for chance, after in self.task.events(state.inner))
+
     def _after(self, state: HistoryState[Any], action: str) -> Past:
         return (*state.past, (self.task.observe(state.inner), action))
 

@@ -252,3 +252,10 @@ def test_wrong_arguments_are_refused():
         WithHistory(ReversedActions(WithHistory(LINE)))
     with pytest.raises(TypeError, match="must be a Task"):
         WithHistory(gym.make("gfn_envs/NumberLine-v0"))
+
+
+def test_events_around_a_history_are_no_turns():
+    task = RandomEvents(WithHistory(NumberLine(0, 9)), 1.0)
+    state = task.reset(NumberLineProblem(4, 9, 0, 9))
+    outcomes = task.outcomes(state, "+")
+    assert {(p, after.inner.position, len(after.past)) for p, after in outcomes} == {(0.5, 4, 1), (0.5, 6, 1)}
