@@ -6,7 +6,9 @@ what is trained is never tempered.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +58,9 @@ class Policy(nn.Module):
         self, observations: Observations, admissible_actions: AdmissibleActions
     ) -> list[np.ndarray]:
         """Returns P_F of the legal actions of each observation, float64."""
-        table = self.log_probs(observations, admissible_actions).double().cpu().numpy()
-        found = [np.exp(row[: len(legal)]) for row, legal in zip(table, admissible_actions, strict=True)]
-        return [probabilities / probabilities.sum() for probabilities in found]
+        table = np.exp(self.log_probs(observations, admissible_actions).double().cpu().numpy())
+        table /= table.sum(axis=1, keepdims=True)
+        return [row[: len(legal)] for row, legal in zip(table, admissible_actions, strict=True)]
 
     def act(
         self, observations: Observations, admissible_actions: AdmissibleActions, rng: np.random.Generator
@@ -85,14 +87,13 @@ def sample_actions(
     distinct = list(dict.fromkeys(keys))
     scored = agent.action_probabilities([o for o, _ in distinct], [a for _, a in distinct])
     cumulative = {
-        key: np.cumsum(temper(probabilities, temperature, epsilon))
+        key: list(accumulate(temper(probabilities, temperature, epsilon).tolist()))
         for key, probabilities in zip(distinct, scored, strict=True)
     }
-    places = [
-        int(np.searchsorted(cumulative[key], draw, side="right"))
-        for key, draw in zip(keys, rng.random(len(keys)), strict=True)
+    draws = rng.random(len(keys)).tolist()
+    return [
+        key[1][bisect_right(cumulative[key], draw, hi=len(key[1]) - 1)] for key, draw in zip(keys, draws, strict=True)
     ]
-    return [key[1][min(place, len(key[1]) - 1)] for key, place in zip(keys, places, strict=True)]
 
 
 def temper(probabilities: np.ndarray, temperature: float, epsilon: float) -> np.ndarray:
@@ -117,6 +118,8 @@ class TabularPolicy(Policy):
         states: all (observation, legal actions) pairs that will be asked for.
     """
 
+    legal: Tensor
+
     def __init__(self, states: Sequence[tuple[str, tuple[str, ...]]]) -> None:
         super().__init__()
         self._places = {state: place for place, state in enumerate(dict.fromkeys(states))}
@@ -131,10 +134,10 @@ class TabularPolicy(Policy):
 
     def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
         """Returns log P_F of the legal actions, float64 of shape (B, A), -inf on padding."""
-        rows = [self._places[o, tuple(a)] for o, a in zip(observations, admissible_actions, strict=True)]
+        rows = torch.tensor([self._places[o, tuple(a)] for o, a in zip(observations, admissible_actions, strict=True)])
         width = max(len(actions) for actions in admissible_actions)
-        legal = self.get_buffer("legal")[rows, :width]
-        return self.logits[rows, :width].masked_fill(~legal, -torch.inf).log_softmax(dim=-1)
+        logits = self.logits.index_select(0, rows).masked_fill(~self.legal.index_select(0, rows), -torch.inf)
+        return logits[:, :width].log_softmax(dim=-1)
 
     def flow_parameters(self) -> list[nn.Parameter]:
         """Returns the table of log F."""

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +21,9 @@ import numpy as np
 from gfn_envs.actions import IllegalActionError, read_action
 from gfn_envs.files import write_json_lines
 from gfn_envs.task import ProblemT, StateT, Task
+
+_KNOWN_STEPS = 10_000
+"""Most steps that are remembered, of all tasks together: training plays the same states over and over."""
 
 
 @runtime_checkable
@@ -175,17 +179,19 @@ def rollout(
     task = task.memoryless()
     histories: list[list[tuple[StateT, str]]] = [[] for _ in problems]
     states = [task.reset(problem) for problem in problems]
-    running = [index for index, state in enumerate(states) if task.actions(state)]
+    legal = [task.actions(state) for state in states]
+    running = [index for index, actions in enumerate(legal) if actions]
     while running and (max_steps is None or len(histories[running[0]]) < max_steps):
-        observations = [task.observe(states[i]) for i in running]
-        legal = [task.actions(states[i]) for i in running]
-        for index, text, actions in zip(running, agent.act(observations, legal, rng), legal, strict=True):
-            action = read_action(text, actions, task.aliases(states[index]) if text not in actions else None)
+        texts = agent.act([task.observe(states[i]) for i in running], [legal[i] for i in running], rng)
+        for index, text in zip(running, texts, strict=True):
+            state, actions = states[index], legal[index]
+            action = read_action(text, actions, task.aliases(state) if text not in actions else None)
             if action is None:
                 raise IllegalActionError(text, actions)
-            histories[index].append((states[index], action))
-            states[index] = draw_outcome(task, states[index], action, rng)
-        running = [index for index in running if task.actions(states[index])]
+            histories[index].append((state, action))
+            states[index] = draw_outcome(task, state, action, rng)
+            legal[index] = task.actions(states[index])
+        running = [index for index in running if legal[index]]
     return [
         record(task, problem.id, history, state, source)
         for problem, history, state in zip(problems, histories, states, strict=True)
@@ -206,7 +212,7 @@ def record(
     """Turns visited states and actions into a Trajectory, incomplete if the episode goes on at its end."""
     after = [state for state, _ in history[1:]] + [end]
     steps = tuple(
-        _step(task, state, action, next_state) for (state, action), next_state in zip(history, after, strict=True)
+        _remembered(task, state, action, next_state) for (state, action), next_state in zip(history, after, strict=True)
     )
     if task.actions(end):
         return Trajectory(
@@ -214,6 +220,19 @@ def record(
         )
     success, solution = task.success(end), task.solution(end)
     return Trajectory(problem_id, steps, task.log_reward(end), success, solution, source, end=task.observe(end))
+
+
+def _remembered(task: Task[Any, StateT], state: StateT, action: str, next_state: StateT) -> Step:
+    """Returns `_step`, from memory where it was asked before: rules are pure."""
+    try:
+        return _known_step(task, state, action, next_state)
+    except TypeError:  # a task of somebody else whose options have no hash
+        return _step(task, state, action, next_state)
+
+
+@lru_cache(maxsize=_KNOWN_STEPS)
+def _known_step(task: Task[Any, Any], state: Any, action: str, next_state: Any) -> Step:
+    return _step(task, state, action, next_state)
 
 
 def _step(task: Task[Any, StateT], state: StateT, action: str, next_state: StateT) -> Step:

@@ -46,6 +46,23 @@ def test_make_default_policy(run, tmp_path):
     (probabilities,) = policy.action_probabilities(["Make 24 with + - * /.\nNumbers: 4 6"], [["a", "b"]])
     assert probabilities.sum() == pytest.approx(1)
     assert "training split" in (tmp_path / "policy" / "README.md").read_text()
+    shares = '{"BlocksWorld": 0.5, "Game24": 0.5}'
+    run(
+        "make_default_policy.py",
+        "--minutes",
+        0.02,
+        "--start",
+        tmp_path / "policy",
+        "--shares",
+        shares,
+        "--output",
+        tmp_path / "longer",
+    )
+    longer = load_policy(tmp_path / "longer")
+    known, text = "Make 24 with + - * /.\nNumbers: 4 6", "the red block is on top of the blue block"
+    assert longer.tokenizer(known)["input_ids"] == policy.tokenizer(known)["input_ids"]
+    assert len(longer.tokenizer(text)["input_ids"]) < len(policy.tokenizer(text)["input_ids"]) / 3
+    assert "## Continued" in (tmp_path / "longer" / "README.md").read_text()
 
 
 def test_hypergrid_passes_every_check_in_under_100_lines(capsys, monkeypatch):

@@ -3,10 +3,12 @@
 import json
 import math
 from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from examples.hypergrid import Grid, HyperGrid
 from gfn_envs.actions import IllegalActionError
 from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.rollout import (
@@ -173,3 +175,31 @@ def test_equal_prompts_are_asked_once():
     policy = graph.policy_of(agent)
     assert agent.asked == len({graph.task.observe(s) for s, a in zip(graph.states, graph.actions, strict=True) if a})
     assert float(graph.reached(policy) @ graph.successes) == pytest.approx(analyse(graph.task, LINE).chance, abs=1e-12)
+
+
+@dataclass(frozen=True)
+class WithList(HyperGrid):
+    """A task that has no hash, because of an option that has none."""
+
+    bonus: list[float] = field(default_factory=list)
+
+    def log_reward(self, state):
+        return super().log_reward(state) + sum(self.bonus)
+
+    log_reward_so_far = log_reward
+
+
+def test_steps_are_remembered_for_each_task_by_itself_and_without_a_hash_not_at_all():
+    @dataclass(frozen=True)
+    class Richer(HyperGrid):
+        def log_reward_so_far(self, state):
+            return super().log_reward_so_far(state) + 1.0
+
+    bonus = [1.0]
+    tasks = [HyperGrid(side=3), Richer(side=3), WithList(side=3, bonus=bonus), HyperGrid(side=3)]
+    seen = [replay_actions(task, Grid(2, 3), ["stop"], "test").steps[0] for task in tasks]
+    assert seen[0] is seen[3]
+    assert seen[1].log_reward_so_far == seen[2].log_reward_so_far == seen[0].log_reward_so_far + 1.0
+    bonus.append(1.0)
+    again = replay_actions(tasks[2], Grid(2, 3), ["stop"], "test").steps[0]
+    assert again.log_reward_so_far == seen[2].log_reward_so_far + 1.0
