@@ -9,10 +9,10 @@ import numpy as np
 
 from gfn_agents.exploration import demonstrations
 from gfn_agents.prompts import Example
+from gfn_envs.histories import transcript
 from gfn_envs.problems import ProblemSource
 from gfn_envs.rollout import Step
 from gfn_envs.task import ProblemT, Task
-from gfn_envs.with_history import transcript
 
 _DRAWS_PER_EXAMPLE = 100
 _DEMONSTRATIONS_DRAWN = 4
