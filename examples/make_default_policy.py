@@ -42,7 +42,7 @@ FIRST_SHARES = {"Game24": 0.97, "NumberLine": 0.03}
 FAMILIES = {
     "Game24": (Game24(),),
     "NumberLine": (NumberLine(),),
-    "BlocksWorld": tuple(BlocksWorld(length=length) for length in (2, 4, 4, 6, 6, 6)),
+    "BlocksWorld": tuple(BlocksWorld(length=length) for length in (2, 4, 4, 4, 6, 6, 6, 6)),
 }
 """The tasks of each name, drawn alike."""
 PHRASES = (
