@@ -22,8 +22,8 @@ from gfn_envs.tasks.alfworld.generator import (
     SHIPPED_SEED,
     generate,
     numbered_games,
-    scripted_plan,
     shipped_games,
+    winning_plan,
 )
 from gfn_envs.tasks.alfworld.house import house_of
 from gfn_envs.tasks.alfworld.household import ACCEPTS, TASK_TYPES
@@ -111,8 +111,8 @@ def test_there_is_no_plan_without_the_treatment():
             one._replace(kind="shelf") if one.name == "microwave 1" else one for one in problem.receptacles
         ),
     )
-    assert scripted_plan(problem) == problem.walkthrough
-    assert scripted_plan(cold) is None
+    assert winning_plan(problem) == problem.walkthrough
+    assert winning_plan(cold) is None
 
 
 def test_a_plan_opens_only_the_doors_that_it_needs_and_takes_the_short_way():
@@ -120,9 +120,9 @@ def test_a_plan_opens_only_the_doors_that_it_needs_and_takes_the_short_way():
     things = (Thing("pen 2", (0,), 0), Thing("pen 1", (1,), 1))
     problem = ALFWorldProblem("one", "pick_and_place_simple", "put a pen in shelf", "pen", "shelf", receptacles, things)
     expected = ("go to drawer 2", "open drawer 2", "take pen 2 from drawer 2", "move pen 2 to shelf 1")
-    assert scripted_plan(problem) == expected
+    assert winning_plan(problem) == expected
     both = replace(problem, task_type="pick_two_obj_and_place")
-    assert len(scripted_plan(both) or ()) == 8  # drawer 1 first: then drawer 2 is at hand
+    assert len(winning_plan(both) or ()) == 8  # drawer 1 first: then drawer 2 is at hand
 
 
 # -- the shipped games -----------------------------------------------------------------------------

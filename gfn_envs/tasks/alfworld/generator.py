@@ -14,16 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from itertools import permutations, product
-from typing import TypeAlias, TypeVar
+from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
-from gfn_envs.tasks.alfworld.house import House, house_of, members
+from gfn_envs.tasks.alfworld.house import house_of
 from gfn_envs.tasks.alfworld.household import ABILITIES, ACCEPTS, TASK_TYPES, TREATMENTS
+from gfn_envs.tasks.alfworld.planner import shortest_plan
 from gfn_envs.tasks.alfworld.problem import ALFWorldProblem, Receptacle, Thing, kind_of
 from gfn_envs.tasks.alfworld.rooms import FIXED, NEIGHBOURS, OPENABLE, ROOMS_OF_TASKS, receptacles_of, things_of
-from gfn_envs.tasks.alfworld.rules import apply, conditions_met, is_visible, read
+from gfn_envs.tasks.alfworld.rules import conditions_met
 
 SHIPPED = "alfworld_games.jsonl.gz"
 """File of the shipped games, in the package's folder `data`."""
@@ -46,8 +47,6 @@ _TASKS = {
 }
 """ALFWorld's sentences; each of the two is as frequent in its games."""
 _VERBS = {f"pick_{verb}_then_place_in_recep": verb for verb in TREATMENTS}
-Errand: TypeAlias = "tuple[str, int, int]"
-"""A verb, a thing and a receptacle."""
 T = TypeVar("T")
 
 
@@ -67,7 +66,7 @@ def generate(rng: np.random.Generator, task_type: str | None = None) -> ALFWorld
     room = _weighted(rng, ROOMS_OF_TASKS[drawn_type])
     for _ in range(_ATTEMPTS):
         problem = _draw(rng, drawn_type, room)
-        plan = scripted_plan(problem) if problem is not None else None
+        plan = winning_plan(problem) if problem is not None else None
         if problem is not None and plan:
             rows = json.dumps(problem.to_json())
             name = f"generated/{drawn_type}/{hashlib.sha256(rows.encode()).hexdigest()[:16]}"
@@ -186,64 +185,10 @@ def _weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 # -- plans -----------------------------------------------------------------------------------------
-def scripted_plan(problem: ALFWorldProblem) -> tuple[str, ...] | None:
-    """Returns the shortest plan that fetches targets one after another, or None if none wins within 50 steps.
-
-    Every plan is played by the rules, and a receptacle is opened where the rules demand it.
-    """
-    house = house_of(problem)
-    plans = [plan for errands in _errands(house, problem.task_type) if (plan := _played(house, errands))]
-    return min(plans, key=len, default=None)
-
-
-def _errands(house: House, task_type: str) -> Iterator[tuple[Errand, ...]]:
-    """Yields what could be done, for every choice of targets, places and receptacles for the treatment."""
-    sources = [
-        (thing, place)
-        for place, inside in enumerate(house.start.inside)
-        for thing in members(inside & house.targets & house.portable)
-    ]
-    if task_type == "look_at_obj_in_light":
-        lit = [
-            (lamp, place) for place, inside in enumerate(house.start.inside) for lamp in members(inside & house.lamps)
-        ]
-        yield from (
-            (("take", *source), ("use", lamp, place))
-            for source in sources
-            for lamp, place in lit
-            if lamp in house.places
-        )
-        return
-    verb = _VERBS.get(task_type, "")
-    treaters = [place for place, (gives, _) in enumerate(house.treatments) if verb and gives == verb]
-    for place in house.places:
-        carried = [
-            (("take", *source), *treatment, ("move", source[0], place))
-            for source in sources
-            for treatment in ([((verb, source[0], treater),) for treater in treaters] if verb else [()])
-        ]
-        if task_type == "pick_two_obj_and_place":
-            yield from (first + second for first, second in permutations(carried, 2))
-        else:
-            yield from carried
-
-
-def _played(house: House, errands: tuple[Errand, ...]) -> tuple[str, ...] | None:
-    """Returns the commands of errands up to the win, or None if the rules forbid one or there is no win."""
-    room, plan = house.start, list[str]()
-    for verb, thing, place in errands:
-        names = house.things[thing], house.receptacles[place]
-        joint = {"take": "from", "move": "to"}.get(verb, "with")
-        steps = [f"go to {names[1]}"] if room.pose != house.poses[place] else []
-        if verb in ("take", "move") and not is_visible(house, room, place):
-            steps.append(f"open {names[1]}")
-        steps.append(f"use {names[0]}" if verb == "use" else f"{verb} {names[0]} {joint} {names[1]}")
-        for step in steps:
-            try:
-                room = apply(house, room, read(house, step))
-            except KeyError:
-                return None
-            plan.append(step)
-            if conditions_met(house, room) == house.conditions:
-                return tuple(plan) if len(plan) <= LONGEST_PLAN else None
-    return None
+def winning_plan(problem: ALFWorldProblem) -> tuple[str, ...] | None:
+    """Returns a shortest plan, or None if there is none of at most 50 steps."""
+    try:
+        plan = shortest_plan(problem)
+    except ValueError:
+        return None
+    return plan if len(plan) <= LONGEST_PLAN else None
