@@ -119,10 +119,8 @@ class Positions(Generic[ProblemT, StateT]):
     def _explore(self, before: Position[StateT], action: str, outcomes: list[Any], index: int) -> Step[StateT]:
         """Makes the step to an outcome that was not come to before."""
         task, (probability, state) = self.task, outcomes[index]
-        after = self._kept.get(state)
         keep = before.onward is not None and self._room()
-        if after is None:
-            after = self._keep(state) if keep else Position(task, state)
+        after = self._keep(state) if keep else Position(task, state)
         reward = task.step_reward(before.state, action, state)
         acted = task.stochasticity(before.state, action, state)
         cause = None if after.actions else "solved" if after.success else "failed"
@@ -133,8 +131,11 @@ class Positions(Generic[ProblemT, StateT]):
         return step
 
     def _keep(self, state: StateT) -> Position[StateT]:
-        position = self._kept[state] = Position(self.task, state)
-        self._cost += _POSITION_COST + len(position.observation) + _ACTION_COST * len(position.actions)
+        """Returns the position that is kept of a state; a hash of a long state costs more than many rules."""
+        position = self._kept.get(state)
+        if position is None:
+            position = self._kept[state] = Position(self.task, state)
+            self._cost += _POSITION_COST + len(position.observation) + _ACTION_COST * len(position.actions)
         return position
 
     def _room(self) -> bool:
