@@ -7,6 +7,7 @@ Coordinates and sizes are pixels from the upper left corner. Shapes are drawn in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 from xml.sax.saxutils import escape
 
@@ -97,6 +98,33 @@ def arrow_head(line: Line) -> tuple[tuple[float, float], tuple[float, float], tu
     return (line.x2, line.y2), (x - size * uy / 2, y + size * ux / 2), (x + size * uy / 2, y - size * ux / 2)
 
 
+def shaft_end(line: Line) -> tuple[float, float]:
+    """Returns where a line's own stroke ends: at the base of its head, so that the tip is sharp."""
+    if not line.arrow:
+        return line.x2, line.y2
+    _, left, right = arrow_head(line)
+    return (left[0] + right[0]) / 2, (left[1] + right[1]) / 2
+
+
+def steps_left(
+    left: int, steps: int, x: float, y: float, width: float, height: float, above: float = 16, size: float = 16
+) -> Iterator[Shape]:
+    """Yields the steps left as a text and a bar.
+
+    Args:
+        left, steps: steps left, of how many.
+        x, y: upper left corner of the whole bar; its size follows.
+        above: how far above the bar the middle of the text is.
+        size: of the text.
+    """
+    radius = height / 3
+    yield Label(x, y - above, f"{left} of {steps} steps left", size, anchor="start")
+    yield Rectangle(x, y, width, height, FAINT, radius=radius)
+    if left > 0:
+        filled = width * left / steps
+        yield Rectangle(x, y, filled, height, INK, radius=min(radius, filled / 2))
+
+
 def text_drawing(text: str, title: str = "") -> Drawing:
     """Returns a text as a drawing, its lines as large as they fit: the picture of a task that draws none."""
     lines = text.splitlines()[:30]
@@ -134,14 +162,13 @@ def _svg(shape: Shape) -> str:
         weight = ' font-weight="bold"' if shape.bold else ""
         place = f'x="{shape.x:g}" y="{shape.y:g}" text-anchor="{shape.anchor}" dominant-baseline="central"'
         return f'<text {place} font-size="{shape.size:g}" fill="{shape.colour}"{weight}>{escape(shape.text)}</text>'
-    tip, left, right = arrow_head(shape)
-    x2, y2 = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2) if shape.arrow else (shape.x2, shape.y2)
+    x2, y2 = shaft_end(shape)
     ends = f'x1="{shape.x1:g}" y1="{shape.y1:g}" x2="{x2:g}" y2="{y2:g}"'
     cap = "butt" if shape.arrow else "round"
     line = f'<line {ends} stroke="{shape.colour}" stroke-width="{shape.thickness:g}" stroke-linecap="{cap}"/>'
     if not shape.arrow:
         return line
-    corners = " ".join(f"{x:g},{y:g}" for x, y in (tip, left, right))
+    corners = " ".join(f"{x:g},{y:g}" for x, y in arrow_head(shape))
     return f'{line}<polygon points="{corners}" fill="{shape.colour}"/>'
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from gfn_envs.drawing import HEIGHT, PAPER, WIDTH, Circle, Drawing, Label, Line, Rectangle, Shape, arrow_head
+from gfn_envs.drawing import HEIGHT, PAPER, WIDTH, Circle, Drawing, Label, Line, Rectangle, Shape, arrow_head, shaft_end
 
 ENLARGED = 4
 """How much larger shapes are drawn, and so the edge of the squares whose mean is one pixel."""
@@ -133,12 +133,11 @@ def _line(pygame: Any, line: Line) -> Stain:
     """Returns a line with round ends; a shaft stops at the base of its head, so that the tip is sharp."""
     tip, one, other = arrow_head(line)
     reach = line.thickness / 2 + (abs(tip[0] - one[0]) + abs(tip[1] - one[1]) if line.arrow else 0)
-    start, end = (line.x1, line.y1), (line.x2, line.y2)
+    start, end = (line.x1, line.y1), shaft_end(line)
     (left, right), (top, bottom) = sorted((line.x1, line.x2)), sorted((line.y1, line.y2))
     sheet = _Sheet(pygame, left - reach, top - reach, right + reach, bottom + reach)
     if line.arrow:
         pygame.draw.polygon(sheet.surface, 1, [sheet.at(*corner) for corner in (tip, one, other)])
-        end = ((one[0] + other[0]) / 2, (one[1] + other[1]) / 2)
     across, half = np.array([start[1] - end[1], end[0] - start[0]]), line.thickness / 2
     across = across * half / max(float(np.hypot(*across)), 1e-9)
     corners = (start + across, end + across, end - across, start - across)

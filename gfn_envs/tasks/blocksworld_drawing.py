@@ -9,7 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gfn_envs.drawing import FAINT, GREEN, GREY, HEIGHT, INK, RED, WIDTH, Drawing, Label, Line, Rectangle, Shape
+from gfn_envs.drawing import (
+    FAINT,
+    GREEN,
+    GREY,
+    HEIGHT,
+    INK,
+    RED,
+    WIDTH,
+    Drawing,
+    Label,
+    Line,
+    Rectangle,
+    Shape,
+    steps_left,
+)
 from gfn_envs.drawing import text_width as width_of
 from gfn_envs.tasks.blocksworld_search import ANY, HAND, NOTHING, TABLE, Below, Goal, inverse
 
@@ -150,10 +164,7 @@ def _dashed(x: float, y: float, width: float, height: float) -> Iterator[Line]:
 
 def _foot(used: int, steps: int, facts: str, verdict: str) -> Iterator[Shape]:
     """Yields the steps left as text and bar, how much of the goal holds, and the verdict at the end."""
-    yield Label(MARGIN, FOOT - 6, f"{steps - used} of {steps} steps left", 16, anchor="start")
-    yield Rectangle(MARGIN, FOOT + 10, 200, 10, FAINT, radius=3)
-    if used < steps:
-        yield Rectangle(MARGIN, FOOT + 10, 200 * (steps - used) / steps, 10, INK, radius=3)
+    yield from steps_left(steps - used, steps, MARGIN, FOOT + 10, 200, 10)
     yield Label(WIDTH / 2, FOOT + 4, facts, 16)
     if verdict:
         yield Label(WIDTH - MARGIN, FOOT + 4, verdict, 28, GREEN if verdict == "solved" else RED, "end", bold=True)

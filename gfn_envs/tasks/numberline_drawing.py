@@ -24,6 +24,7 @@ from gfn_envs.drawing import (
     Line,
     Rectangle,
     Shape,
+    steps_left,
     text_width,
 )
 
@@ -49,7 +50,7 @@ def draw(state: NumberLineState, horizon: int) -> Drawing:
     shapes += _line(problem, first, last)
     shapes += _goal(problem, first, last)
     shapes += _walker(_x(position, first, last), f"walker at {position}", GREEN if arrived else BLUE)
-    shapes += _steps(left, horizon)
+    shapes += steps_left(left, horizon, LEFT, FOOT, RIGHT - LEFT, 14)
     title = f"NumberLine from {problem.low} to {problem.high}: walker at {position}, goal {problem.goal}, {words}"
     return Drawing(tuple(shapes), f"{title}; {left} of {horizon} steps left.")
 
@@ -126,13 +127,6 @@ def _strip(problem: NumberLineProblem, position: int, first: int, last: int) -> 
     yield Circle(_x(position, low, high), STRIP, 5, GREEN if position == problem.goal else BLUE)
     yield _kept(Label(LEFT, STRIP + 24, str(low), 14, GREY))
     yield _kept(Label(RIGHT, STRIP + 24, str(high), 14, GREY))
-
-
-def _steps(left: int, horizon: int) -> Iterator[Shape]:
-    yield Label(LEFT, FOOT - 16, f"{left} of {horizon} steps left", 16, anchor="start")
-    yield Rectangle(LEFT, FOOT, RIGHT - LEFT, 14, FAINT, radius=4)
-    if left > 0:
-        yield Rectangle(LEFT, FOOT, (RIGHT - LEFT) * left / horizon, 14, INK, radius=4)
 
 
 def _kept(label: Label) -> Label:

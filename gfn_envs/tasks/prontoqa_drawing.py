@@ -25,6 +25,7 @@ from gfn_envs.drawing import (
     Rectangle,
     Shape,
     shortened,
+    steps_left,
     text_width,
 )
 from gfn_envs.tasks.ontology import Theory
@@ -132,10 +133,7 @@ def _cut(texts: Sequence[str], most: int) -> list[str]:
 # -- the foot --------------------------------------------------------------------------------------
 def _foot(used: int, steps: int, verdict: str, colour: str) -> Iterator[Shape]:
     """Yields the steps left as text and bar, and the verdict at the end."""
-    yield Label(MARGIN, FOOT - 6, f"{steps - used} of {steps} steps left", 16, anchor="start")
-    yield Rectangle(MARGIN, FOOT + 10, 200, 10, FAINT, radius=3)
-    if used < steps:
-        yield Rectangle(MARGIN, FOOT + 10, 200 * (steps - used) / steps, 10, INK, radius=3)
+    yield from steps_left(steps - used, steps, MARGIN, FOOT + 10, 200, 10)
     if verdict:
         yield Label(WIDTH - MARGIN, FOOT + 4, verdict, 24, colour, "end", bold=True)
 

@@ -26,6 +26,7 @@ from gfn_envs.drawing import (
     Rectangle,
     Shape,
     shortened,
+    steps_left,
     text_width,
 )
 from gfn_envs.tasks.alfworld.house import House, Room, house_of, members, set_of
@@ -320,11 +321,7 @@ def _foot(house: House, state: ALFWorldState, steps: int, marks: Marks) -> Itera
     answer = " ".join(state.answer.split()) or "grey ?: not seen yet, brown: closed, orange: of the goal, blue: you"
     for row, line in enumerate(_wrapped(answer, int((WIDTH - 2 * MARGIN) / text_width("x", 11.5)), 2)):
         yield Label(MARGIN, 388 + 15 * row, line, 11.5, anchor="start")
-    left = (steps - len(state.history)) / steps
-    yield Label(MARGIN, 422, _left(state, steps), 13, anchor="start")
-    yield Rectangle(MARGIN, 433, 180, 8, FAINT, radius=3)
-    if left:
-        yield Rectangle(MARGIN, 433, 180 * left, 8, INK, radius=min(3, 90 * left))
+    yield from steps_left(steps - len(state.history), steps, MARGIN, 433, 180, 8, above=11, size=13)
     yield Label(WIDTH / 2, 430, _progress(house, state, marks), 14)
     if verdict := _ending(house, state, steps):
         yield Label(WIDTH - MARGIN, 428, verdict, 26, GREEN if verdict == "won" else RED, "end", bold=True)
