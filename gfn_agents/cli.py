@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from difflib import get_close_matches
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from typing import Any, Literal
 from gfn_agents.config import TrainConfig, check_config
 from gfn_envs.cli import (
     CommandError,
+    import_named,
     listed_problems,
     open_env,
     parse_env_kwargs,
@@ -377,7 +377,7 @@ def resolve_agent(name: str) -> Any:
     if name in registered:
         return registered[name].load()()
     if ":" in name:
-        return _import_agent(name)
+        return import_named(name)()
     known = ["default", *sorted(registered)]
     near = get_close_matches(name, known, n=1)
     hint = (
@@ -386,11 +386,3 @@ def resolve_agent(name: str) -> Any:
         else f"; known are {', '.join(known)}, run folders and package.module:Class"
     )
     raise CommandError(f"there is no agent {name!r}{hint}")
-
-
-def _import_agent(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(import_module(module), attribute)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CommandError(f"agent {name!r} cannot be imported: {error}") from None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.utils.env_checker import check_env
 
 from gfn_envs.checks import Check, check_task
-from gfn_envs.cli import CommandError, open_env, parse_env_kwargs, print_json, print_table
+from gfn_envs.cli import CommandError, import_named, open_env, parse_env_kwargs, print_json, print_table
 from gfn_envs.env import TextEnv
 from gfn_envs.frames import load_pygame
 from gfn_envs.task import Task
@@ -49,15 +47,9 @@ def check(target: str, /, env_kwargs: str = "{}", problems: int = 3, seed: int =
 
 
 def _open(target: str, keywords: dict[str, Any]) -> TextEnv[Any, Any]:
-    module, separator, name = target.partition(":")
-    if not separator or "/" in target:
+    if ":" not in target or "/" in target:
         return open_env(target, keywords, None, "all")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CommandError(f"'{target}' cannot be imported: {error}") from None
+    found = import_named(target)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise CommandError(f"'{target}' is not a subclass of gfn_envs.Task")
     task = found(**keywords)

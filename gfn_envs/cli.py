@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from importlib.metadata import entry_points
 from itertools import starmap
 from pathlib import Path
@@ -88,6 +89,21 @@ def open_env(env: str, env_kwargs: dict[str, Any], problems: Path | None, split:
     if problems is not None:
         keywords["problems"] = str(problems)
     return make_text_env(env, keywords)
+
+
+def import_named(name: str) -> Any:
+    """Returns what package.module:Name stands for; modules of the working folder are found too.
+
+    Raises:
+        CommandError: there is no such module, or nothing of that name in it.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CommandError(f"'{name}' cannot be imported: {error}") from None
 
 
 def listed_problems(env: TextEnv[Any, Any], limit: int | None, seed: int = 0) -> ProblemSet[Any]:
