@@ -277,8 +277,9 @@ def _problem_row(
     task: Any, problem: Any, played: Sequence[Any], k: int, samples: int, prober: Any, beta: float, rng: Any
 ) -> dict[str, Any]:
     """Returns the scores of one problem beside its chance, optimum and ceiling, as far as they are known."""
-    from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states, simulate
+    from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states
     from gfn_envs.metrics import exact_scores, perfect_sampled_distance, sampled_distance, sampled_scores
+    from gfn_envs.simulation import simulate
 
     try:
         graph = enumerate_states(task.memoryless(), problem)

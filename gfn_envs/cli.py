@@ -25,10 +25,11 @@ import gymnasium as gym
 import numpy as np
 
 from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.exact import DEFAULT_LIMIT, Analysis, EnumerationLimit, simulate
+from gfn_envs.exact import DEFAULT_LIMIT, Analysis, EnumerationLimit
 from gfn_envs.exact import analyse as analyse_problem
 from gfn_envs.files import finite_json, write_whole
 from gfn_envs.problems import ProblemSet
+from gfn_envs.simulation import simulate
 
 COMMANDS_GROUP = "gfn_gym.commands"
 DEFAULT_GENERATED = 100

@@ -22,7 +22,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from gfn_envs.rollout import ProbabilisticAgent, Trajectory, draw_outcome, record
+from gfn_envs.rollout import ProbabilisticAgent, Trajectory, record
 from gfn_envs.task import ProblemT, StateT, Task
 
 DEFAULT_LIMIT = 200_000
@@ -296,47 +296,6 @@ def analyse_graph(graph: StateGraph[Any, Any], beta: float = 1.0) -> Analysis:
         n_states=len(graph.states),
         target_success=float(graph.target(beta) @ graph.successes),
     )
-
-
-def simulate(task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: np.random.Generator) -> Analysis:
-    """Returns what uniform legal play shows of a problem that is too large to list.
-
-    Chance comes with its Wilson interval. The optimum is 1 where the task has an expert's plan; it, the solutions and
-    Z stay unknown otherwise.
-
-    Args:
-        plays: episodes to play.
-    """
-    solved, returns = 0, 0.0
-    for _ in range(plays):
-        state = task.reset(problem)
-        while actions := task.actions(state):
-            action = actions[int(rng.integers(len(actions)))]
-            before, state = state, draw_outcome(task, state, action, rng)
-            returns += task.step_reward(before, action, state)
-        solved += task.success(state)
-    low, high = wilson_interval(solved, plays)
-    return Analysis(
-        problem_id=problem.id,
-        chance=solved / plays,
-        chance_low=low,
-        chance_high=high,
-        chance_return=returns / plays,
-        optimum=1.0 if task.expert_plans(problem) else math.nan,
-        optimal_return=math.nan,
-        n_solutions=math.nan,
-        log_z=math.nan,
-        n_states=math.nan,
-        target_success=math.nan,
-    )
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a probability (Wilson 1927), which is right at 0 and 1 too."""
-    z2 = 1.959964**2
-    centre = (successes + z2 / 2) / (trials + z2)
-    half = math.sqrt(z2 * (successes * (trials - successes) / trials + z2 / 4)) / (trials + z2)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def enumerate_states(

@@ -1,0 +1,52 @@
+"""Chance by random play, with its interval: the yardstick where a problem is too large to be listed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gfn_envs.exact import Analysis
+from gfn_envs.rollout import draw_outcome
+from gfn_envs.task import ProblemT, StateT, Task
+
+
+def simulate(task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: np.random.Generator) -> Analysis:
+    """Returns what uniform legal play shows of a problem that is too large to list.
+
+    Chance comes with its Wilson interval. The optimum is 1 where the task has an expert's plan; it, the solutions and
+    Z stay unknown otherwise.
+
+    Args:
+        plays: episodes to play.
+    """
+    solved, returns = 0, 0.0
+    for _ in range(plays):
+        state = task.reset(problem)
+        while actions := task.actions(state):
+            action = actions[int(rng.integers(len(actions)))]
+            before, state = state, draw_outcome(task, state, action, rng)
+            returns += task.step_reward(before, action, state)
+        solved += task.success(state)
+    low, high = wilson_interval(solved, plays)
+    return Analysis(
+        problem_id=problem.id,
+        chance=solved / plays,
+        chance_low=low,
+        chance_high=high,
+        chance_return=returns / plays,
+        optimum=1.0 if task.expert_plans(problem) else math.nan,
+        optimal_return=math.nan,
+        n_solutions=math.nan,
+        log_z=math.nan,
+        n_states=math.nan,
+        target_success=math.nan,
+    )
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a probability (Wilson 1927), which is right at 0 and 1 too."""
+    z2 = 1.959964**2
+    centre = (successes + z2 / 2) / (trials + z2)
+    half = math.sqrt(z2 * (successes * (trials - successes) / trials + z2 / 4)) / (trials + z2)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
