@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 
 import gfn_envs
 from gfn_envs.env import PRINTABLE
-from gfn_envs.exact import analyse
+from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks import TASKS
@@ -516,3 +516,37 @@ def test_harder_is_harder_for_random_play():
             for env in envs
         ]
         assert chances == sorted(chances, reverse=True)
+
+
+def target_policies(task, problems):
+    """Returns for each prompt the exact target's action probabilities in all states that show it."""
+    found = {}
+    for problem in problems:
+        try:
+            graph = enumerate_states(task, problem, 20_000)
+        except EnumerationLimit:
+            continue
+        policy = graph.flow_policy(graph.log_flows(graph.log_rewards))
+        for state, actions, probabilities in zip(graph.states, graph.actions, policy, strict=True):
+            if actions:
+                found.setdefault((task.observe(state), actions), []).append(probabilities)
+    return found
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in IDS if "ALFWorld" not in env_id])  # too large to list
+def test_what_is_seen_decides_what_the_exact_sampler_does(env_id):
+    """Otherwise no agent that reads texts could sample the target of all problems."""
+    env = gym.make(env_id, difficulty="easy").unwrapped
+    task = env.task.memoryless()
+    found = target_policies(task, env.problems.take(12, np.random.default_rng(0)))
+    assert found
+    for prompt, policies in found.items():
+        for other in policies[1:]:
+            assert other == pytest.approx(policies[0], abs=1e-9), prompt
+
+
+def test_without_its_start_a_walk_could_not_be_sampled_exactly():
+    start = r"Start: \d+\. "  # P_B counts what can be reached from it
+    task = gym.make("gfn_envs/NumberLine-v0", stochasticity={"HiddenFields": {"pattern": start}}).unwrapped.task
+    found = target_policies(task, task.problems().problems)
+    assert max(np.abs(a - b).max() for policies in found.values() for a in policies for b in policies) > 0.1

@@ -239,18 +239,14 @@ def test_wrong_acceptance_ratios_move_the_target(place, wrong):
 
 
 class Script:
-    """Agent and generator at once: cuts, suffixes and uniform draws are given, the probabilities are a policy's."""
+    """Agent and generator at once: suffixes and uniform draws are given, the probabilities are a policy's."""
 
-    def __init__(self, policy, cuts, suffixes, draws):
-        self.policy, self.cuts, self.suffixes, self.draws = policy, cuts, [list(s) for s in suffixes], draws
-
-    def integers(self, high):
-        assert all(cut < limit for cut, limit in zip(self.cuts, high, strict=True))
-        return np.array(self.cuts)
+    def __init__(self, policy, suffixes, *draws):
+        self.policy, self.suffixes, self.draws = policy, [list(s) for s in suffixes], list(draws)
 
     def random(self, count):
-        assert count == len(self.draws)
-        return self.draws
+        assert count == len(self.draws[0])
+        return self.draws.pop(0)
 
     def act(self, observations, admissible_actions, rng):
         return [suffix.pop(0) for suffix in self.suffixes if suffix]
@@ -278,7 +274,9 @@ def test_metropolis_accepts_with_exactly_the_probability_of_the_chain(place):
     accept = np.exp([log_acceptance(*move, lo, ln, 0.7) for move, lo, ln in zip(moves, log_old, log_new, strict=True)])
     for factor, taken in ((1 - 1e-6, accept > 0), (1 + 1e-6, accept > 1 - 1e-12)):
         thresholds = np.minimum(accept * factor, 1.0)
-        script = Script(policy, cuts, [n.actions[t:] for n, t in zip(news, cuts, strict=True)], 1 - thresholds)
+        middles = np.array([(t + 0.5) / len(old.steps) for old, t in zip(olds, cuts, strict=True)])
+        suffixes = [n.actions[t:] for n, t in zip(news, cuts, strict=True)]
+        script = Script(policy, suffixes, middles, 1 - thresholds)
         search = metropolis(task, [problem], olds, script, script, beta=0.7)
         assert [new.actions for new in search.proposed] == [new.actions for new in news]
         expected = [new if yes else old for old, new, yes in zip(olds, search.proposed, taken, strict=True)]
@@ -493,7 +491,7 @@ def test_counts_go_through_json_and_sampling_goes_on_the_same():
     rollout(LINE, SelfRepellent(policy, unbroken, 5.0), [WALK] * 9, rng)
     rollout(LINE, SelfRepellent(policy, first, 5.0), [WALK] * 9, rng_again)
     second.restore(json.loads(json.dumps(first.to_json())))
-    last = ("Goal: 2. Position: 0. Line: 0 to 3. Steps left: 1.", ("-", "+"))
+    last = ("Goal: 2. Start: 0. Position: 0. Line: 0 to 3. Steps left: 1.", ("-", "+"))
     assert np.array_equal(unbroken.of(*last), second.of(*last))
     played = rollout(LINE, SelfRepellent(policy, unbroken, 5.0), [WALK] * 40, rng)
     assert rollout(LINE, SelfRepellent(policy, second, 5.0), [WALK] * 40, rng_again) == played

@@ -175,7 +175,7 @@ def test_the_walker_stays_at_the_ends_of_the_line():
     task = NumberLine()
     assert task.step(task.reset(NumberLineProblem(0, 3, 0, 5)), "-").position == 0
     assert task.step(task.reset(NumberLineProblem(5, 3, 0, 5)), "+").position == 5
-    assert task.observe(task.reset(PROBLEM)) == "Goal: 4. Position: 2. Line: 0 to 5. Steps left: 10."
+    assert task.observe(task.reset(PROBLEM)) == "Goal: 4. Start: 2. Position: 2. Line: 0 to 5. Steps left: 10."
     assert task.aliases(task.reset(PROBLEM)) == {"left": "-", "right": "+"}
 
 

@@ -238,7 +238,7 @@ def test_everything_of_a_task_is_handed_through():
 def test_hidden_fields_hide_the_goal_and_nothing_else():
     task = HiddenFields(LINE, GOAL)
     state = NumberLineState(NumberLineProblem(2, 5, 0, 5), 3, 4)
-    assert task.observe(state) == "Goal: ?. Position: 3. Line: 0 to 5. Steps left: 6."
+    assert task.observe(state) == "Goal: ?. Start: 2. Position: 3. Line: 0 to 5. Steps left: 6."
     assert task.deterministic
     assert not HiddenFields(ActionNoise(LINE, 0.1), GOAL).deterministic
     for problem in PROBLEMS:
@@ -252,7 +252,7 @@ def test_hidden_fields_hide_the_goal_and_nothing_else():
 
 def test_hidden_fields_replace_literally_and_skip_empty_matches():
     state = NumberLineState(NumberLineProblem(2, 5, 0, 5), 3, 4)
-    assert HiddenFields(LINE, GOAL, r"\1").observe(state).startswith(r"Goal: \1. Position: 3")
+    assert HiddenFields(LINE, GOAL, r"\1").observe(state).startswith(r"Goal: \1. Start: 2. Position: 3")
     assert HiddenFields(LINE, "(?=G)").observe(state) == LINE.observe(state)
 
 
@@ -314,10 +314,16 @@ def test_paraphrased_observations_round_trip_for_0_to_50(numbers, read):
     task = Paraphrase(line, numbers)
     for place in range(51):
         state = NumberLineState(NumberLineProblem(1, 50, 0, 50), place, 7)
-        goal, position, ends, left = task.observe(state)[:-1].split(". ")
+        goal, start, position, ends, left = task.observe(state)[:-1].split(". ")
         low, high = ends.removeprefix("Line: ").split(" to ")
-        texts = (goal.removeprefix("Goal: "), position.removeprefix("Position: "), low, high)
-        assert [read(text) for text in texts] == [50, place, 0, 50]
+        texts = (
+            goal.removeprefix("Goal: "),
+            start.removeprefix("Start: "),
+            position.removeprefix("Position: "),
+            low,
+            high,
+        )
+        assert [read(text) for text in texts] == [50, 1, place, 0, 50]
         assert read(left.removeprefix("Steps left: ")) == 93
         assert task.actions(state) == line.actions(state)
         assert set(task.observe(state)) <= set(task.charset)
@@ -595,7 +601,7 @@ def test_gym_make_puts_wrappers_on_in_order_and_tells_what_they_did():
     observation, info = env.reset(seed=3)
     task = env.unwrapped.task
     assert task == ActionNoise(Paraphrase(HiddenFields(RandomEvents(LINE, 0.25), GOAL), "words"), 0.25)
-    assert observation.startswith("Goal: ?. Position: ")
+    assert observation.startswith("Goal: ?. Start: ")
     assert "stochasticity" not in info, "nothing has happened yet"
     over = False
     while not over:
@@ -603,7 +609,7 @@ def test_gym_make_puts_wrappers_on_in_order_and_tells_what_they_did():
         over = terminated or truncated
         assert set(info["stochasticity"]) == set(chosen)
         assert info["stochasticity"]["HiddenFields"] == 1
-        assert info["stochasticity"]["Paraphrase"] == 4, "position, line and steps left; the goal is hidden"
+        assert info["stochasticity"]["Paraphrase"] == 5, "start, position, line and steps left; the goal is hidden"
 
 
 def test_the_same_seed_gives_the_same_chance_in_single_and_vector_environments():

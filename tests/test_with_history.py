@@ -38,7 +38,7 @@ def after(task, problem, *actions):
 
 
 def seen(position, left):
-    return f"Goal: 3. Position: {position}. Line: 0 to 3. Steps left: {left}."
+    return f"Goal: 3. Start: 1. Position: {position}. Line: 0 to 3. Steps left: {left}."
 
 
 # -- what is shown ---------------------------------------------------------------------------------

@@ -189,8 +189,8 @@ def line_env(**options):
     return gym.make(IDS[1], **options)
 
 
-def line(position, left):
-    return f"Goal: 4. Position: {position}. Line: 0 to 5. Steps left: {left}."
+def line(position, left, start=2):
+    return f"Goal: 4. Start: {start}. Position: {position}. Line: 0 to 5. Steps left: {left}."
 
 
 def message(role, content):
@@ -205,7 +205,7 @@ def test_transcript_of_a_line():
     assert env.step("jump")[0] == f"{line(2, 10)}\n> +\n{line(3, 9)}\n> (illegal action)\n{line(3, 9)}"
     shown, reward, terminated, *_ = env.step("I go <action>+</action>")
     assert shown == (
-        f"{line(2, 10)}\n> +\n{line(3, 9)}\n> (illegal action)\n{line(3, 9)}\n> +\nGoal: 4. Position: 4. "
+        f"{line(2, 10)}\n> +\n{line(3, 9)}\n> (illegal action)\n{line(3, 9)}\n> +\nGoal: 4. Start: 2. Position: 4. "
         "Line: 0 to 5. Steps left: 8."
     )
     assert (reward, terminated) == (1.0, True)
@@ -230,8 +230,8 @@ def test_steps_keeps_the_last_turns(steps, turns):
     env.reset(options={"problem": {"start": 0, "goal": 4}})
     for _ in range(3):
         shown, *_ = env.step("+")
-    past = "".join(f"{line(3 - k, 7 + k)}\n> +\n" for k in range(turns, 0, -1))
-    assert shown == past + line(3, 7)
+    past = "".join(f"{line(3 - k, 7 + k, 0)}\n> +\n" for k in range(turns, 0, -1))
+    assert shown == past + line(3, 7, 0)
     assert shown in env.observation_space
 
 
@@ -320,7 +320,7 @@ def test_the_longest_transcript_is_as_long_as_the_space_says():
     truncated = False
     while not truncated:
         shown, _, _, truncated, _ = env.step("jump")
-    observation = len("Goal: 12. Position: 10. Line: 10 to 12. Steps left: 4.")
+    observation = len("Goal: 12. Start: 10. Position: 10. Line: 10 to 12. Steps left: 4.")
     assert len(shown) == 16 * (observation + len("\n> (illegal action)\n")) + observation
     assert len(shown) == env.observation_space.max_length
 

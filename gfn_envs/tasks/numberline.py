@@ -5,7 +5,8 @@ Description
     gym_cards of RL4VLM (arXiv 2405.10292) and GFlowVLM (arXiv 2503.06514).
 
 Observation
-    `Goal: 5. Position: 2. Line: 0 to 5. Steps left: 10.`
+    `Goal: 5. Start: 2. Position: 2. Line: 0 to 5. Steps left: 10.` The start is told because P_B, and
+    with it the best policy, depends on what can be reached from it.
 
 Actions
     `-` (one down) and `+` (one up), also spelled `left` and `right`. Both are always legal; at an
@@ -113,7 +114,7 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
         "medium": {"high": 20},
         "hard": {"low": 10, "high": 50},
     }
-    charset: ClassVar[str] = " -+.:0123456789GLPSaefilnopst"
+    charset: ClassVar[str] = " -+.:0123456789GLPSaefilnoprst"
     max_actions: ClassVar[int] = 2  # type: ignore[misc]
     max_action_length: ClassVar[int] = 1  # type: ignore[misc]
 
@@ -139,7 +140,7 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
     def max_observation_length(self) -> int:  # type: ignore[override]
         """Characters of the sentence with the longest numbers that can stand in it."""
         number = max(len(str(self.low)), len(str(self.high)))
-        return len("Goal: . Position: . Line:  to . Steps left: .") + 4 * number + len(str(self.horizon))
+        return len("Goal: . Start: . Position: . Line:  to . Steps left: .") + 5 * number + len(str(self.horizon))
 
     # -- problems --------------------------------------------------------------------------------
     def problems(self) -> ProblemSource[NumberLineProblem]:
@@ -213,10 +214,10 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
         return {"left": "-", "right": "+"} if self.actions(state) else {}
 
     def observe(self, state: NumberLineState) -> str:
-        """Returns goal, position, line and steps left."""
+        """Returns goal, start, position, line and steps left."""
         problem = state.problem
         return (
-            f"Goal: {problem.goal}. Position: {state.position}. "
+            f"Goal: {problem.goal}. Start: {problem.start}. Position: {state.position}. "
             f"Line: {problem.low} to {problem.high}. Steps left: {self.horizon - state.time}."
         )
 
