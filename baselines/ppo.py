@@ -29,26 +29,20 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
-import gymnasium as gym
 import numpy as np
-import torch
 from safetensors.torch import load_model, save_model
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
-from torch import Tensor
 
-import gfn_envs  # noqa: F401  # registers the ids
 from baselines.pointer_policy import MaskablePointerPolicy, PointerFeatures, PointerPolicy
-from gfn_envs.files import write_whole
-from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
-
-_PROMPTS_AT_ONCE = 256
+from baselines.sb3_adapter import default_vocabulary_size, draw, encode_by_default, legal_probabilities, token_env
+from gfn_envs.agents import AGENT_FILE, class_name, read_agent_file, write_agent_file
+from gfn_envs.wrappers import Encode
 
 
 class LearningCurveRow(TypedDict):
@@ -112,7 +106,7 @@ class PPOAgent:
         if (encode is None) != (vocabulary_size is None):
             raise ValueError("encode and vocabulary_size belong together; pass both or neither")
         if encode is None or vocabulary_size is None:
-            encode, vocabulary_size = encode_by_default, len(_default_tokenizer())
+            encode, vocabulary_size = encode_by_default, default_vocabulary_size()
         self.arguments: dict[str, Any] = {
             "env_id": env_id,
             "env_kwargs": dict(env_kwargs or {}),
@@ -165,11 +159,7 @@ class PPOAgent:
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
     ) -> list[str]:
         """Returns one legal action for each observation, drawn from `action_probabilities`."""
-        probabilities = self.action_probabilities(observations, admissible_actions)
-        return [
-            actions[int(rng.choice(len(actions), p=p))]
-            for actions, p in zip(admissible_actions, probabilities, strict=True)
-        ]
+        return draw(self.action_probabilities(observations, admissible_actions), admissible_actions, rng)
 
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
@@ -180,12 +170,7 @@ class PPOAgent:
         PPO it leaves out what the policy would waste on illegal indices, which the learning curve
         reports as `illegal`.
         """
-        found: list[np.ndarray] = []
-        for first in range(0, len(observations), _PROMPTS_AT_ONCE):
-            chunk = slice(first, first + _PROMPTS_AT_ONCE)
-            logits = self._logits(observations[chunk], admissible_actions[chunk])
-            found += [_softmax(row[: len(a)]) for row, a in zip(logits, admissible_actions[chunk], strict=True)]
-        return found
+        return legal_probabilities(self._model.policy, self._view, observations, admissible_actions)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a directory with `policy.safetensors` and `agent.json`; the optimizer is not kept.
@@ -194,14 +179,14 @@ class PPOAgent:
             ValueError: env_kwargs holds something that is not a JSON value.
         """
         try:
-            arguments = json.dumps({"class": type(self).__name__, "arguments": self.arguments}, indent=2)
+            json.dumps(self.arguments)
         except TypeError as error:
             raise ValueError(f"env_kwargs cannot be saved as JSON ({error}); pass problems as a file path") from None
         directory = Path(path)
         directory.mkdir(parents=True, exist_ok=True)
         save_model(self._model.policy, str(directory / "policy.safetensors.partial"))
         os.replace(directory / "policy.safetensors.partial", directory / "policy.safetensors")
-        write_whole(directory / "agent.json", arguments)
+        write_agent_file(directory, self, self.arguments)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], encode: Encode | None = None) -> PPOAgent:
@@ -215,36 +200,18 @@ class PPOAgent:
             ValueError: the directory holds no such agent, or one made with another tokenizer.
         """
         directory = Path(path)
-        arguments = cls._read_arguments(directory / "agent.json")
-        if encode is None and arguments["vocabulary_size"] != len(_default_tokenizer()):
+        saved = read_agent_file(directory)
+        name = saved.pop("class", None)
+        if name != class_name(cls):
+            raise ValueError(f"'{path}' holds an agent of {name}; load it with the load of that class")
+        if encode is None and saved.get("vocabulary_size") != default_vocabulary_size():
             raise ValueError(f"the agent in '{path}' was made with another tokenizer; pass its encode=")
-        agent = cls(**arguments, encode=encode or encode_by_default)
+        try:
+            agent = cls(**saved, encode=encode or encode_by_default)
+        except TypeError as error:
+            raise ValueError(f"'{directory / AGENT_FILE}' is damaged: {error}") from None
         load_model(agent._model.policy, directory / "policy.safetensors")
         return agent
-
-    @classmethod
-    def _read_arguments(cls, file: Path) -> dict[str, Any]:
-        if not file.is_file():
-            raise ValueError(f"there is no saved agent in '{file.parent}'; pass a directory that save() wrote")
-        try:
-            saved = json.loads(file.read_text(encoding="utf-8"))
-            name, arguments = saved["class"], dict(saved["arguments"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"'{file}' is not a saved agent; save it anew") from None
-        if name != cls.__name__:
-            raise ValueError(f"'{file.parent}' holds a {name}; load it with {name}.load")
-        return arguments
-
-    def _logits(self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]) -> np.ndarray:
-        """Returns the scores of all rows, float64 of shape (prompts, max_actions)."""
-        views = [self._view.tokens(text, legal) for text, legal in zip(observations, admissible_actions, strict=True)]
-        policy = self._model.policy
-        tokens = {
-            key: torch.as_tensor(np.stack([view[key] for view in views]), device=policy.device) for key in views[0]
-        }
-        with torch.no_grad():
-            logits: Tensor = policy.mlp_extractor.forward_actor(policy.features_extractor(tokens))
-        return logits.double().cpu().numpy()
 
 
 class MaskablePPOAgent(PPOAgent):
@@ -255,32 +222,6 @@ class MaskablePPOAgent(PPOAgent):
 
     algorithm = MaskablePPO
     policy_class = MaskablePointerPolicy
-
-
-def token_env(env_id: str, env_kwargs: Mapping[str, Any], encode: Encode, vocabulary_size: int) -> TokenObservation:
-    """Returns the environment by index and token ids, with texts that need no memory.
-
-    The lengths are those of the task's texts in bytes, which no byte-level tokenizer exceeds; the
-    network reads no further than the longest text of a batch.
-    """
-    env = gym.make(env_id, disable_env_checker=True, **{**env_kwargs, "memoryless": True})
-    task = env.unwrapped.task  # type: ignore[attr-defined]
-    return TokenObservation(
-        DiscreteActions(env), encode, vocabulary_size, task.max_observation_length, task.max_action_length
-    )
-
-
-def encode_by_default(text: str) -> list[int]:
-    """Returns the token ids of a text by the tokenizer that ships with `gfn_agents`."""
-    ids: list[int] = _default_tokenizer().backend_tokenizer.encode(text, add_special_tokens=False).ids
-    return ids
-
-
-@cache
-def _default_tokenizer() -> Any:
-    from gfn_agents.tokenizer import load_default_tokenizer
-
-    return load_default_tokenizer()
 
 
 class _LearningCurve(BaseCallback):  # type: ignore[misc]
@@ -335,8 +276,3 @@ class _LearningCurve(BaseCallback):  # type: ignore[misc]
 def _mean(values: Sequence[float]) -> float:
     """Returns the mean, nan of nothing: a round can be too short to end an episode."""
     return sum(values) / len(values) if values else math.nan
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max())
-    return np.asarray(weights / weights.sum())

@@ -15,7 +15,6 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from importlib import import_module
 from importlib.metadata import entry_points
 from itertools import starmap
 from pathlib import Path
@@ -67,7 +66,16 @@ def main(arguments: list[str] | None = None) -> None:
         package = (error.name or "").split(".")[0]
         sys.stderr.write(f'error: {package} is missing: pip install "gfn-gym[{_MISSING.get(package, "all")}]"\n')
         sys.exit(1)
-    except (CommandError, ValueError, TypeError, RuntimeError, OSError, ArithmeticError, gym.error.Error) as error:
+    except (
+        CommandError,
+        ImportError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        OSError,
+        ArithmeticError,
+        gym.error.Error,
+    ) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(1)
 
@@ -90,21 +98,6 @@ def open_env(env: str, env_kwargs: dict[str, Any], problems: Path | None, split:
     if problems is not None:
         keywords["problems"] = str(problems)
     return make_text_env(env, keywords)
-
-
-def import_named(name: str) -> Any:
-    """Returns what package.module:Name stands for; modules of the working folder are found too.
-
-    Raises:
-        CommandError: there is no such module, or nothing of that name in it.
-    """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CommandError(f"'{name}' cannot be imported: {error}") from None
 
 
 def listed_problems(env: TextEnv[Any, Any], limit: int | None, seed: int = 0) -> ProblemSet[Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,29 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     partial = final.with_name(f"{final.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, final)
+
+
+def write_folder(path: str | os.PathLike[str], files: Mapping[str, str]) -> None:
+    """Writes text files by name into a new folder, which appears with all of them or not at all.
+
+    Raises:
+        ValueError: something that is not an empty folder is at its place.
+    """
+    final = Path(path)
+    check_free(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f".partial-{final.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for name, text in files.items():
+        (partial / name).write_text(text, encoding="utf-8")
+    os.replace(partial, final)
+
+
+def check_free(path: str | os.PathLike[str]) -> None:
+    """Raises ValueError if something that is not an empty folder is at the place of a new folder."""
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise ValueError(f"'{path}' exists; name a new or an empty folder")
 
 
 def finite_json(data: Any) -> Any:

@@ -14,16 +14,57 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from gfn_envs.actions import IllegalActionError, read_action
 from gfn_envs.files import write_json_lines
+from gfn_envs.streams import Streams, side_by_side, streams_of
 from gfn_envs.task import ProblemT, StateT, Task
 
 _KNOWN_STEPS = 10_000
 """Most steps that are remembered, of all tasks together: training plays the same states over and over."""
+_LONGEST_THOUGHT = 100_000
+"""Most tokens, and most characters, of one thought in a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What an agent thought before an action.
+
+    Attributes:
+        tokens: ids of its tokens, by which a policy that thinks scores it; empty where an agent tells its text only.
+        text: what people read.
+
+    Raises:
+        ValueError: it is too long, or no tokens and text.
+    """
+
+    tokens: tuple[int, ...] = ()
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not all(type(token) is int and token >= 0 for token in self.tokens):
+            raise ValueError("a thought has token ids, integers that are not negative, and a text")
+        longest = max(len(self.tokens), len(self.text))
+        if longest > _LONGEST_THOUGHT:
+            raise ValueError(f"a thought has at most {_LONGEST_THOUGHT} tokens and characters, got {longest}")
+
+
+_NO_THOUGHT = Thought()
+
+
+class Answer(str):
+    """An action's text together with the thought that led to it: what `Agent.act` may return."""
+
+    thought: Thought
+
+    def __new__(cls, action: str, thought: Thought = _NO_THOUGHT) -> Answer:
+        """Makes the text of an action carry a thought."""
+        answer = super().__new__(cls, action)
+        answer.thought = thought
+        return answer
 
 
 @runtime_checkable
@@ -33,7 +74,7 @@ class Agent(Protocol):
     def act(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
     ) -> list[str]:
-        """Returns one action text for each observation."""
+        """Returns one action text for each observation; an `Answer` is a text that carries a thought."""
         ...
 
 
@@ -46,6 +87,22 @@ class ProbabilisticAgent(Agent, Protocol):
     ) -> list[np.ndarray]:
         """Returns for each observation the probabilities of its legal actions, float64."""
         ...
+
+
+@runtime_checkable
+class ThinkingAgent(Agent, Protocol):
+    """An agent that may think before it acts."""
+
+    @property
+    def thought_tokens(self) -> int:
+        """Most tokens of a thought; 0 where it does not think."""
+        ...
+
+
+def tells_probabilities(agent: object) -> TypeGuard[ProbabilisticAgent]:
+    """Says whether an agent can say how it plays: not if it thinks, since a sum over all thoughts cannot be listed."""
+    thinks = isinstance(agent, ThinkingAgent) and agent.thought_tokens > 0
+    return isinstance(agent, ProbabilisticAgent) and not thinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +131,7 @@ class Step:
         stop_log_reward: log R of the end that this action leads to from here.
         incoming: names of the edges that lead to the next state, where they are several.
         incoming_edge: which of them was taken.
+        thought: what the agent thought before the action.
     """
 
     observation: str
@@ -86,6 +144,7 @@ class Step:
     stop_log_reward: float = 0.0
     incoming: tuple[str, ...] = ()
     incoming_edge: str = ""
+    thought: Thought = _NO_THOUGHT
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Step:
@@ -95,6 +154,8 @@ class Step:
             "outcomes": tuple(Outcome(**outcome) for outcome in data.get("outcomes", ())),
             "incoming": tuple(data.get("incoming", ())),
         }
+        if "thought" in data:
+            data = {**data, "thought": Thought(tuple(data["thought"]["tokens"]), data["thought"]["text"])}
         return cls(**{**data, **tuples})
 
 
@@ -150,6 +211,8 @@ class Trajectory:
                 del step["stop_log_reward"]
             if "incoming" not in step:
                 del step["incoming_edge"]
+            if not any(step["thought"].values()):
+                del step["thought"]
         return values
 
     @classmethod
@@ -162,7 +225,7 @@ def rollout(
     task: Task[ProblemT, StateT],
     agent: Agent,
     problems: Sequence[ProblemT],
-    rng: np.random.Generator,
+    rng: Streams,
     source: str = "policy",
     max_steps: int | None = None,
 ) -> list[Trajectory]:
@@ -171,6 +234,7 @@ def rollout(
     Agents have no memory here, so they see texts that need none (`Task.memoryless`).
 
     Args:
+        rng: random numbers for all, or a generator for each problem by its id.
         max_steps: episodes that take longer break off after so many steps, as incomplete trajectories.
 
     Raises:
@@ -178,23 +242,27 @@ def rollout(
     """
     task = task.memoryless()
     histories: list[list[tuple[StateT, str]]] = [[] for _ in problems]
+    thoughts: list[list[Thought]] = [[] for _ in problems]
+    streams = streams_of(rng, [problem.id for problem in problems])
     states = [task.reset(problem) for problem in problems]
     legal = [task.actions(state) for state in states]
     running = [index for index, actions in enumerate(legal) if actions]
     while running and (max_steps is None or len(histories[running[0]]) < max_steps):
-        texts = agent.act([task.observe(states[i]) for i in running], [legal[i] for i in running], rng)
+        drawn_from = side_by_side([streams[i] for i in running])
+        texts = agent.act([task.observe(states[i]) for i in running], [legal[i] for i in running], drawn_from)
         for index, text in zip(running, texts, strict=True):
             state, actions = states[index], legal[index]
             action = read_action(text, actions, task.aliases(state) if text not in actions else None)
             if action is None:
                 raise IllegalActionError(text, actions)
             histories[index].append((state, action))
-            states[index] = draw_outcome(task, state, action, rng)
+            thoughts[index].append(text.thought if isinstance(text, Answer) else _NO_THOUGHT)
+            states[index] = draw_outcome(task, state, action, streams[index])
             legal[index] = task.actions(states[index])
         running = [index for index in running if legal[index]]
     return [
-        record(task, problem.id, history, state, source)
-        for problem, history, state in zip(problems, histories, states, strict=True)
+        record(task, problem.id, history, state, source, said)
+        for problem, history, state, said in zip(problems, histories, states, thoughts, strict=True)
     ]
 
 
@@ -207,13 +275,24 @@ def draw_outcome(task: Task[Any, StateT], state: StateT, action: str, rng: np.ra
 
 
 def record(
-    task: Task[Any, StateT], problem_id: str, history: Sequence[tuple[StateT, str]], end: StateT, source: str
+    task: Task[Any, StateT],
+    problem_id: str,
+    history: Sequence[tuple[StateT, str]],
+    end: StateT,
+    source: str,
+    thoughts: Sequence[Thought] = (),
 ) -> Trajectory:
-    """Turns visited states and actions into a Trajectory, incomplete if the episode goes on at its end."""
+    """Turns visited states and actions into a Trajectory, incomplete if the episode goes on at its end.
+
+    Args:
+        thoughts: one for each action; none at all for an agent that does not think.
+    """
     after = [state for state, _ in history[1:]] + [end]
     steps = tuple(
         _remembered(task, state, action, next_state) for (state, action), next_state in zip(history, after, strict=True)
     )
+    if any(thought != _NO_THOUGHT for thought in thoughts):
+        steps = tuple(replace(step, thought=thought) for step, thought in zip(steps, thoughts, strict=True))
     if task.actions(end):
         return Trajectory(
             problem_id, steps, task.log_reward_so_far(end), False, "", source, complete=False, end=task.observe(end)

@@ -168,13 +168,13 @@ def test_saved_agents_play_the_same(kind, tmp_path):
 
 
 def test_wrong_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match="there is no saved agent in"):
+    with pytest.raises(ValueError, match="is not a run or agent folder"):
         PPOAgent.load(tmp_path)
     small(MaskablePPOAgent).save(tmp_path)
-    with pytest.raises(ValueError, match=r"holds a MaskablePPOAgent; load it with MaskablePPOAgent\.load"):
+    with pytest.raises(ValueError, match=r"holds an agent of baselines\.ppo:MaskablePPOAgent"):
         PPOAgent.load(tmp_path, encode)
-    (tmp_path / "agent.json").write_text(json.dumps({"class": "PPOAgent"}))
-    with pytest.raises(ValueError, match="is not a saved agent"):
+    (tmp_path / "agent.json").write_text(json.dumps({"class": "baselines.ppo:PPOAgent"}))
+    with pytest.raises(ValueError, match="is damaged"):
         PPOAgent.load(tmp_path, encode)
 
 
