@@ -1,27 +1,31 @@
-"""Plots of benchmark results as SVG text, to be put into a page.
-
-Everything is drawn in pixels on one canvas about as wide as a phone, so that text keeps its size.
-A colour leaves here as a CSS variable with the light colour as its fallback: the page decides what
-it looks like in the dark, and a plot saved alone still has its colours. Text stays text.
-"""
+"""Plots of benchmark results as SVG text, to be put into a page: scores, curves, distributions, trees."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Any, NamedTuple
-from zlib import crc32
 
-import matplotlib
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
+from baselines.canvas import (
+    AGENT_COLOURS,
+    CARD,
+    FAINT,
+    GOOD,
+    INK,
+    KEY_ROW,
+    LEFT,
+    MUTED,
+    RIGHT,
+    WIDTH,
+    canvas,
+    key_row,
+    percent,
+    text_width,
+    write,
+)
 from baselines.results import (
     CEILING,
     CHANCE,
@@ -36,35 +40,11 @@ from baselines.results import (
     one_line,
 )
 
-INK, MUTED, FAINT, CARD = "#1f2328", "#5b6570", "#d5dae0", "#fefefe"
-GOOD = "#1a7f4b"
-AGENT_COLOURS = ("#2563b0", "#b5541c", "#1b7f79", "#8347a0", "#8a6d0b", "#b3324f")
-
-COLOURS = {
-    "ink": (INK, "#e8eaed"),
-    "muted": (MUTED, "#a3acb5"),
-    "faint": (FAINT, "#3b434c"),
-    "card": (CARD, "#1b1f24"),
-    "good": (GOOD, "#56d18b"),
-    **{
-        f"agent-{place}": pair
-        for place, pair in enumerate(
-            zip(AGENT_COLOURS, ("#78b0f5", "#f09a62", "#5cc9c1", "#cb9ae4", "#dcbf55", "#f28ba3"), strict=True)
-        )
-    },
-}
-"""CSS variable of every colour, with its value on light and on dark pages."""
-
-WIDTH = 360
-_LEFT, _RIGHT = 8, WIDTH - 8
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans'"
 _ROW = 48
-_KEY_ROW = 20
 _BRANCH_WIDTH = 22
 _BOX_HEIGHT = 34
 _BOX_ROOM = 260
 _COLUMN_GAP = 44
-_LETTER = 0.55
 
 
 def agent_colours(results: BenchmarkResults) -> dict[str, str]:
@@ -77,22 +57,22 @@ def score_plot(results: BenchmarkResults, score: Score) -> str:
     """Returns one score of every agent with its interval, between chance and ceiling, as SVG."""
     colours = agent_colours(results)
     height = _ROW * len(results.contestants) + 36
-    with _canvas(f"score-{score.name}", WIDTH, height) as (axes, finish):
+    with canvas(f"score-{results.title}-{score.name}", WIDTH, height) as (axes, finish):
         yardsticks = [(name, results.score(name, score.name)) for name in (CHANCE, CEILING)]
         for place, agent in enumerate(results.contestants):
             top = _ROW * place
             estimate = results.score(agent.name, score.name)
-            axes.plot([_LEFT, _RIGHT], [top + 32] * 2, color=FAINT, linewidth=2)
+            axes.plot([LEFT, RIGHT], [top + 32] * 2, color=FAINT, linewidth=2)
             for name, yardstick in yardsticks:
                 if yardstick:
                     axes.plot([_place(yardstick.value)] * 2, [top + 24, top + 40], **_yardstick(name))
-            _text(axes, _LEFT, top + 12, agent.name, 13, INK, room=WIDTH - 178)
+            write(axes, LEFT, top + 12, agent.name, 13, INK, room=WIDTH - 178)
             if estimate is None:
-                _text(axes, _RIGHT, top + 12, "–", 13, MUTED, align="right")
+                write(axes, RIGHT, top + 12, "–", 13, MUTED, align="right")
                 continue
             colour = colours[agent.name]
-            _text(axes, _RIGHT, top + 12, score.interval(estimate), 11, MUTED, align="right")
-            _text(axes, _RIGHT - 104, top + 12, score.text(estimate.value), 13, colour, align="right", bold=True)
+            write(axes, RIGHT, top + 12, score.interval(estimate), 11, MUTED, align="right")
+            write(axes, RIGHT - 104, top + 12, score.text(estimate.value), 13, colour, align="right", bold=True)
             ends = [_place(estimate.low), _place(estimate.high)]
             axes.plot(ends, [top + 32] * 2, color=colour, linewidth=7, alpha=0.4, solid_capstyle="round")
             axes.plot(_place(estimate.value), top + 32, "o", color=colour, markersize=10, markeredgecolor=CARD)
@@ -103,12 +83,12 @@ def score_plot(results: BenchmarkResults, score: Score) -> str:
                 align = "left" if x < WIDTH / 2 else "right"
                 axes.plot([x, x], [bottom - 4, bottom + 12 + 18 * line], **_yardstick(name))
                 text = f"{name} {score.text(yardstick.value)}"
-                _text(axes, x + (6 if align == "left" else -6), bottom + 8 + 18 * line, text, 11, MUTED, align=align)
+                write(axes, x + (6 if align == "left" else -6), bottom + 8 + 18 * line, text, 11, MUTED, align=align)
         return finish(f"{results.label(score)} of every agent")
 
 
 def _place(value: float, top: float = 1.0) -> float:
-    return _LEFT + 4 + (_RIGHT - _LEFT - 8) * min(max(value / top, 0.0), 1.0)
+    return LEFT + 4 + (RIGHT - LEFT - 8) * min(max(value / top, 0.0), 1.0)
 
 
 def _yardstick(name: str) -> dict[str, Any]:
@@ -121,16 +101,16 @@ def curve_plot(results: BenchmarkResults, curves: Sequence[Curve]) -> str:
     colours = agent_colours(results)
     x_label, y_label = curves[0].x_label, curves[0].y_label
     score = next((score for score in SCORES if y_label in (score.name, results.label(score))), None)
-    key = _KEY_ROW * len(curves) + 12
+    key = KEY_ROW * len(curves) + 12
     height = key + 240
-    with _canvas(f"curve-{x_label}-{y_label}", WIDTH, height) as (canvas, finish):
-        axes = canvas.figure.add_axes((46 / WIDTH, 40 / height, (WIDTH - 62) / WIDTH, 190 / height))
+    with canvas(f"curve-{results.title}-{x_label}-{y_label}", WIDTH, height) as (whole, finish):
+        axes = whole.figure.add_axes((46 / WIDTH, 40 / height, (WIDTH - 62) / WIDTH, 190 / height))
         for place, curve in enumerate(curves):
             colour = colours.get(curve.agent, MUTED)
             axes.plot(curve.x, curve.y, color=colour, linewidth=2.5, solid_capstyle="round")
             last = curve.y[-1] if curve.y else float("nan")
-            _key(canvas, place, colour, curve.agent, f"last {score.text(last) if score else f'{last:.3g}'}")
-        _style_axes(axes, x_label, score.percent if score else False)
+            key_row(whole, place, colour, curve.agent, f"last {score.text(last) if score else f'{last:.3g}'}")
+        style_axes(axes, x_label, score.percent if score else False)
         values = [value for curve in curves for value in curve.y]
         if score or all(0 <= value <= 1 for value in values):
             axes.set_ylim(-0.02, 1.02)
@@ -153,7 +133,8 @@ def curve_plot(results: BenchmarkResults, curves: Sequence[Curve]) -> str:
         return finish(f"{results.label(score) if score else y_label} by {x_label}")
 
 
-def _style_axes(axes: Any, x_label: str, percent: bool) -> None:
+def style_axes(axes: Any, x_label: str, percent: bool) -> None:
+    """Gives axes inside a canvas the look of the page; `percent` is of the vertical one."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
@@ -183,21 +164,24 @@ def distribution_plot(results: BenchmarkResults, exhibit: DistributionExhibit, m
     order = sorted(range(len(exhibit.names) - 1), key=lambda index: -exhibit.target[index])[:most]
     shown = [(exhibit.target[i], *(values[i] for _, _, values in learned)) for i in order]
     scale = max((value for row in shown for value in row), default=1.0) or 1.0
-    key, row = _KEY_ROW * (len(learned) + 1) + 14, 32 + 10 * len(learned)
-    with _canvas(f"distribution-{exhibit.problem_id}", WIDTH, key + row * len(order) + 4) as (axes, finish):
-        _key(axes, 0, INK, "exact target", f"{_percent(exhibit.target[-1])} no solution", marker="|")
+    key, row = KEY_ROW * (len(learned) + 1) + 14, 32 + 10 * len(learned)
+    with canvas(f"distribution-{results.title}-{exhibit.problem_id}", WIDTH, key + row * len(order) + 4) as (
+        axes,
+        finish,
+    ):
+        key_row(axes, 0, INK, "exact target", f"{percent(exhibit.target[-1])} no solution", marker="|")
         for place, (name, colour, values) in enumerate(learned, start=1):
-            _key(axes, place, colour, name, f"{_percent(values[-1])} no solution", marker="o")
+            key_row(axes, place, colour, name, f"{percent(values[-1])} no solution", marker="o")
         for place, index in enumerate(order):
             top = key + row * place
-            _text(axes, _LEFT, top + 8, exhibit.names[index], 13, INK, room=WIDTH - 96)
-            _text(axes, _RIGHT, top + 8, f"target {_percent(exhibit.target[index])}", 11, MUTED, align="right")
-            axes.plot([_LEFT] * 2, [top + 18, top + 22 + 10 * len(learned)], color=FAINT, linewidth=2)
+            write(axes, LEFT, top + 8, exhibit.names[index], 13, INK, room=WIDTH - 96)
+            write(axes, RIGHT, top + 8, f"target {percent(exhibit.target[index])}", 11, MUTED, align="right")
+            axes.plot([LEFT] * 2, [top + 18, top + 22 + 10 * len(learned)], color=FAINT, linewidth=2)
             for line, (_, colour, values) in enumerate(learned):
-                x, y = _LEFT + _place(values[index], scale) - _place(0), top + 25 + 10 * line
-                axes.plot([_LEFT, x], [y, y], color=colour, linewidth=2, alpha=0.5)
+                x, y = LEFT + _place(values[index], scale) - _place(0), top + 25 + 10 * line
+                axes.plot([LEFT, x], [y, y], color=colour, linewidth=2, alpha=0.5)
                 axes.plot(x, y, "o", color=colour, markersize=8, markeredgecolor=CARD)
-            x = _LEFT + _place(exhibit.target[index], scale) - _place(0)
+            x = LEFT + _place(exhibit.target[index], scale) - _place(0)
             axes.plot([x, x], [top + 19, top + 21 + 10 * len(learned)], color=INK, linewidth=3)
         return finish(f"Probability of each solution of {exhibit.problem_id}")
 
@@ -234,9 +218,9 @@ def tree_plot(results: BenchmarkResults, exhibit: TreeExhibit, most: int = 32, l
     depth = max(node.depth for node in nodes)
     columns = [max(_box_width(entry) for entry in nodes if entry.depth == level) for level in range(depth + 1)]
     lefts = [sum(columns[:level]) + _COLUMN_GAP * level + 4 for level in range(depth + 1)]
-    width = max(lefts[entry.depth] + _box_width(entry) + _text_width(entry.node.solution, 12) for entry in nodes) + 12
+    width = max(lefts[entry.depth] + _box_width(entry) + text_width(entry.node.solution, 12) for entry in nodes) + 12
     colour = agent_colours(results).get(exhibit.agent, AGENT_COLOURS[0])
-    with _canvas(f"tree-{exhibit.problem_id}-{exhibit.agent}", width, bottom + 4) as (axes, finish):
+    with canvas(f"tree-{exhibit.problem_id}-{exhibit.agent}", width, bottom + 4) as (axes, finish):
         for parent in nodes:
             start = lefts[parent.depth] + _box_width(parent)
             for child in parent.children:
@@ -294,7 +278,7 @@ def _draw_branch(axes: Any, start: tuple[float, float], end: tuple[float, float]
 def _draw_node(axes: Any, left: float, entry: _Placed, colour: str) -> None:
     node = entry.node
     if not node.children and not node.success:
-        _text(axes, left + 6, entry.y, f"{one_line(node.label)}  {_shares(entry)}", 11, MUTED)
+        write(axes, left + 6, entry.y, f"{one_line(node.label)}  {_shares(entry)}", 11, MUTED)
         return
     width = _box_width(entry)
     corner = (left, entry.y - _BOX_HEIGHT / 2)
@@ -304,90 +288,17 @@ def _draw_node(axes: Any, left: float, entry: _Placed, colour: str) -> None:
             corner, width, _BOX_HEIGHT, "round,pad=0,rounding_size=5", facecolor=CARD, edgecolor=edge, linewidth=1.2
         )
     )
-    _text(axes, left + 8, entry.y - 7, node.label, 12, INK, room=_BOX_ROOM)
-    _text(axes, left + 8, entry.y + 9, _shares(entry), 10.5, colour)
-    _text(axes, left + width + 6, entry.y, node.solution, 12, GOOD)
+    write(axes, left + 8, entry.y - 7, node.label, 12, INK, room=_BOX_ROOM)
+    write(axes, left + 8, entry.y + 9, _shares(entry), 10.5, colour)
+    write(axes, left + width + 6, entry.y, node.solution, 12, GOOD)
 
 
 def _shares(entry: _Placed) -> str:
     """Returns how often the agent and the target come to a node; at the root, what the numbers are."""
     if entry.depth == 0:
         return "agent · target"
-    return f"{_percent(entry.node.probability)} · target {_percent(entry.node.target)}"
+    return f"{percent(entry.node.probability)} · target {percent(entry.node.target)}"
 
 
 def _box_width(entry: _Placed) -> float:
-    return min(max(_text_width(entry.node.label, 12), _text_width(_shares(entry), 10.5)), _BOX_ROOM) + 16
-
-
-# -- drawing -------------------------------------------------------------------------------------
-@contextmanager
-def _canvas(name: str, width: float, height: float) -> Iterator[tuple[Any, Callable[[str], str]]]:
-    """Yields axes in pixels with the origin at the top left, and what turns them into SVG."""
-    options = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "text.parse_math": False,
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
-    }
-    with matplotlib.rc_context(options), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the reader's browser has the fonts
-        figure = Figure(figsize=(width / 72, height / 72))
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
-        yield axes, lambda title: _svg(figure, name, title, width, height)
-
-
-def _svg(figure: Figure, name: str, title: str, width: float, height: float) -> str:
-    """Returns the figure as an `svg` element whose ids no other figure has."""
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    )
-    text = buffer.getvalue()
-    text = re.sub(r" *<style.*?</style>\n", "", text[text.index("<svg") :], count=1, flags=re.DOTALL)
-    prefix = f"plot-{crc32(name.encode()):08x}"
-    text = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{prefix}-", text)
-    text = text.replace("'DejaVu Sans'", _FONT)
-    for variable, (light, _) in COLOURS.items():
-        text = text.replace(light, f"var(--{variable}, {light})")
-    size = f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(one_line(title))}"'
-    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: size, text, count=1).strip()
-
-
-def _text(
-    axes: Any,
-    x: float,
-    y: float,
-    text: str,
-    size: float,
-    colour: str,
-    align: str = "left",
-    bold: bool = False,
-    room: float = 600,
-) -> None:
-    """Writes one line, cut where it would need more room."""
-    text = one_line(text)
-    if _text_width(text, size) > room:
-        text = text[: int(room / size / _LETTER)].rstrip() + "…"
-    weight = "bold" if bold else "normal"
-    axes.text(x, y, text, fontsize=size, color=colour, ha=align, va="center", fontweight=weight)
-
-
-def _text_width(text: str, size: float) -> float:
-    """Returns about how wide a line is in the reader's sans-serif font, in pixels."""
-    return _LETTER * size * len(one_line(text))
-
-
-def _key(axes: Any, place: int, colour: str, name: str, value: str, marker: str = "o") -> None:
-    y = _KEY_ROW * place + 10
-    axes.plot(_LEFT + 5, y, marker, color=colour, markersize=9, markeredgewidth=3 if marker == "|" else 0)
-    _text(axes, _LEFT + 18, y, name, 13, colour, room=WIDTH - 140)
-    _text(axes, _RIGHT, y, value, 11, MUTED, align="right")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return min(max(text_width(entry.node.label, 12), text_width(_shares(entry), 10.5)), _BOX_ROOM) + 16

@@ -38,12 +38,14 @@ class Score:
         label: for headings, with {k} and {samples}.
         meaning: one sentence for the reader.
         percent: shown in percent, or else as a number with three decimals.
+        lower_is_better: for a distance.
     """
 
     name: str
     label: str
     meaning: str
     percent: bool = True
+    lower_is_better: bool = False
 
     def text(self, value: float) -> str:
         """Returns a value as the reader sees it."""
@@ -53,7 +55,8 @@ class Score:
         """Returns the interval in brackets, '' where there is none."""
         if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
             return ""
-        return f"({self.text(estimate.low)} to {self.text(estimate.high)})".replace(" % to", " to")
+        low, high = self.text(estimate.low), self.text(estimate.high)
+        return "" if low == high else f"({low} to {high})".replace(" % to", " to")
 
 
 SCORES = (
@@ -65,6 +68,7 @@ SCORES = (
         "distance to target",
         "Total variation between what the agent samples and the exact target distribution: 0 is perfect, 1 is worst.",
         percent=False,
+        lower_is_better=True,
     ),
 )
 
@@ -200,6 +204,7 @@ class BenchmarkResults:
         settings: what reproduces the run, by name.
         k: of pass@k.
         samples: number of samples for each problem, to which coverage refers.
+        profiles: for each agent, the share of problems and seeds that reach a normalised score.
         versions: of the packages that were used.
         notes: sentences for the reader.
     """
@@ -213,6 +218,7 @@ class BenchmarkResults:
     curves: tuple[Curve, ...] = ()
     distributions: tuple[DistributionExhibit, ...] = ()
     trees: tuple[TreeExhibit, ...] = ()
+    profiles: tuple[Curve, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -245,7 +251,7 @@ class BenchmarkResults:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
-        parts = ("agents", "curves", "distributions", "trees")
+        parts = ("agents", "curves", "distributions", "trees", "profiles")
         return {
             "title": self.title,
             "environment": self.environment,
@@ -270,6 +276,7 @@ class BenchmarkResults:
             curves=tuple(map(Curve.from_json, data["curves"])),
             distributions=tuple(map(DistributionExhibit.from_json, data["distributions"])),
             trees=tuple(map(TreeExhibit.from_json, data["trees"])),
+            profiles=tuple(map(Curve.from_json, data.get("profiles", ()))),
             versions=data["versions"],
             notes=tuple(data["notes"]),
         )

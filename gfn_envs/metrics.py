@@ -3,13 +3,19 @@
 Two ways lead to the same figures: `sampled_scores` counts trajectories, and `exact_scores` takes
 the probability of every end from an enumerated problem, without sampling noise. `summarise`
 averages over a family with its weights and gives intervals by bootstrap over problems.
+
+The published figures of Flow of Reasoning (Yu et al., arXiv 2406.05673) are among them: Accuracy is
+`accuracy`, at least one success in n samples; Diversity is distinct successes a solved problem, over a
+family the mean of `distinct_solutions` over the mean of `accuracy`; Creativity is `creativity`. Div@16
+of GFlowVLM (Kang et al., arXiv 2503.06514) is that Diversity in 16 samples, from `distinct_at_16` and
+`pass_at_16`, which are unbiased for any larger number of samples.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +25,11 @@ from gfn_envs.exact import StateGraph
 from gfn_envs.rollout import Trajectory
 
 Scores = dict[str, float]
+PUBLISHED_SAMPLES = 16
+"""Samples of a problem in GFlowVLM's Div@16."""
+_DECILE = 0.1
+_TIE = 9
+"""Decimals to which log-probabilities must differ to be ranked apart; less is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +59,37 @@ def pass_at_k(samples: int, successes: int, k: int) -> float:
     return 1.0 - math.comb(samples - successes, k) / math.comb(samples, k)
 
 
+def distinct_at_k(counts: Sequence[int], samples: int, k: int) -> float:
+    """Returns the unbiased estimate of how many distinct solutions k samples find.
+
+    The sum over solutions of `pass_at_k`, known as rarefaction (Hurlbert 1971).
+
+    Args:
+        counts: how often each solution was found in `samples` samples.
+    """
+    return sum(pass_at_k(samples, count, k) for count in counts)
+
+
 def sampled_scores(trajectories: Sequence[Trajectory], n_solutions: int, k: int) -> Scores:
     """Scores the trajectories of one problem.
 
+    `accuracy` is whether any of them succeeds; the scores at 16 are NaN for fewer than 16 samples.
+
     Args:
         trajectories: at least k samples of one agent on one problem.
-        n_solutions: number of distinct solutions that the problem has.
+        n_solutions: number of distinct solutions that the problem has, 0 if that is not known.
         k: for pass@k.
     """
     solved = [trajectory.solution for trajectory in trajectories if trajectory.success]
-    counts = Counter(solved)
+    counts, samples = Counter(solved), len(trajectories)
+    enough = samples >= PUBLISHED_SAMPLES
     return {
-        "success_at_1": len(solved) / len(trajectories),
-        "pass_at_k": pass_at_k(len(trajectories), len(solved), k),
+        "success_at_1": len(solved) / samples,
+        "pass_at_k": pass_at_k(samples, len(solved), k),
+        "accuracy": float(bool(solved)),
+        "pass_at_16": pass_at_k(samples, len(solved), PUBLISHED_SAMPLES) if enough else math.nan,
         "distinct_solutions": float(len(counts)),
+        "distinct_at_16": distinct_at_k([*counts.values()], samples, PUBLISHED_SAMPLES) if enough else math.nan,
         "coverage": len(counts) / n_solutions if n_solutions else math.nan,
         "solution_entropy": entropy([count / len(solved) for count in counts.values()]) if solved else 0.0,
     }
@@ -70,23 +98,77 @@ def sampled_scores(trajectories: Sequence[Trajectory], n_solutions: int, k: int)
 def exact_scores(graph: StateGraph[Any, Any], reached: np.ndarray, k: int, samples: int, beta: float = 1.0) -> Scores:
     """Scores a distribution over the ends of an enumerated problem.
 
+    What `sampled_scores` has is here its expectation, except for the entropy, which is that of the
+    distribution over solutions itself: the limit of many samples.
+
     Args:
         graph: the enumerated problem.
         reached: probability of each end, shape (states,).
         k: for pass@k.
-        samples: number of samples for which the expected number of distinct solutions is given.
+        samples: number of samples for which accuracy and the expected number of distinct solutions are given.
         beta: the target is proportional to R^beta.
     """
-    success = float(reached @ graph.successes)
-    probabilities = np.array(list(graph.solution_probabilities(reached).values()))
-    distinct = float(np.sum(1.0 - (1.0 - np.minimum(probabilities, 1.0)) ** samples))
+    success = min(float(reached @ graph.successes), 1.0)
+    probabilities = np.minimum(np.array(list(graph.solution_probabilities(reached).values())), 1.0)
+    distinct = float(np.sum(1.0 - (1.0 - probabilities) ** samples))
+    target = graph.target(beta)
     return {
         "success_at_1": success,
-        "pass_at_k": 1.0 - (1.0 - min(success, 1.0)) ** k,
+        "pass_at_k": 1.0 - (1.0 - success) ** k,
+        "accuracy": 1.0 - (1.0 - success) ** samples,
+        "pass_at_16": 1.0 - (1.0 - success) ** PUBLISHED_SAMPLES,
         "distinct_solutions": distinct,
+        "distinct_at_16": float(np.sum(1.0 - (1.0 - probabilities) ** PUBLISHED_SAMPLES)),
         "coverage": distinct / len(graph.solutions) if graph.solutions else math.nan,
-        "total_variation": total_variation(reached, graph.target(beta)),
+        "solution_entropy": entropy((probabilities / success).tolist()) if success > 0 else 0.0,
+        "total_variation": total_variation(reached, target),
+        "jensen_shannon": jensen_shannon(reached, target),
     }
+
+
+def creativity(found: Mapping[str, Mapping[str, Collection[str]]]) -> dict[str, float]:
+    """Returns for each agent the share of all solutions found by anyone that only this agent found.
+
+    Creativity of Flow of Reasoning (Yu et al., arXiv 2406.05673): it says something about a set of agents that had
+    equally many samples of the same problems, and nothing about one agent alone.
+
+    Args:
+        found: by agent and problem, the names of the solutions that it found.
+    """
+    sets = {agent: {(p, name) for p, names in own.items() for name in names} for agent, own in found.items()}
+    finders = Counter(solution for own in sets.values() for solution in own)
+    return {
+        agent: sum(finders[solution] == 1 for solution in own) / len(finders) if finders else math.nan
+        for agent, own in sets.items()
+    }
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Returns Spearman's rank correlation, equal values sharing their average rank; NaN if one side is constant."""
+    ranks = [_average_ranks(np.round(np.asarray(values, dtype=float), _TIE)) for values in (x, y)]
+    a, b = (rank - rank.mean() for rank in ranks)
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0 else math.nan
+
+
+def _average_ranks(values: np.ndarray) -> np.ndarray:
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places])
+
+
+def importance_bounds(log_weights: np.ndarray) -> tuple[float, float]:
+    """Returns the ELBO and the importance-weighted estimate of log Z, from samples.
+
+    With log w = log R + sum of (log P_B - log P_F), the mean of log w estimates the ELBO without bias (Malkin et
+    al. 2023, arXiv 2210.00580), and log of the mean of w estimates log Z: from below in expectation, closer with
+    more samples, and exactly for the exact sampler (Burda et al. 2016, arXiv 1509.00519).
+
+    Args:
+        log_weights: log w of each sample, shape (samples,).
+    """
+    top = float(log_weights.max())
+    log_z = top + math.log(float(np.mean(np.exp(log_weights - top)))) if math.isfinite(top) else top
+    return float(log_weights.mean()), log_z
 
 
 def total_variation(p: np.ndarray, q: np.ndarray) -> float:
@@ -97,30 +179,33 @@ def total_variation(p: np.ndarray, q: np.ndarray) -> float:
 def sampled_distance(trajectories: Sequence[Trajectory], target: Mapping[str, float]) -> float:
     """Returns the total variation between the objects that were sampled and their target probabilities."""
     counts = Counter(trajectory.solution for trajectory in trajectories)
-    names = {*counts, *target}
+    names = sorted({*counts, *target})  # in an order, so that every process sums alike
     return 0.5 * sum(abs(counts[name] / len(trajectories) - target.get(name, 0.0)) for name in names)
 
 
-def perfect_sampled_distance(target: Mapping[str, float], samples: int) -> float:
-    """Returns the expected `sampled_distance` of a perfect sampler, which is not 0: the floor beside it.
+def expected_sampled_distance(reached: Mapping[str, float], target: Mapping[str, float], samples: int) -> float:
+    """Returns the expected `sampled_distance` of a known distribution over objects.
 
-    Half the sum of the mean absolute deviations of binomials, in De Moivre's closed form: for m = floor(np) + 1,
-    E|X - np| = 2 m C(n, m) p^m (1 - p)^(n - m + 1).
+    That of the target itself is not 0: it is the floor that stands beside a sampled distance.
+
+    Args:
+        reached: probability of each object.
+        target: the target probability of each object.
+        samples: number of samples.
     """
+    names = sorted({*reached, *target})
+    pairs = np.array([(min(reached.get(name, 0.0), 1.0), target.get(name, 0.0)) for name in names])
+    pairs, times = np.unique(pairs, axis=0, return_counts=True)
+    counts = np.arange(samples + 1)
+    log_binomials = np.array([math.log(math.comb(samples, count)) for count in counts.tolist()])
     total = 0.0
-    for p in target.values():
-        if not 0 < p < 1:
-            continue
-        m = math.floor(samples * p) + 1
-        log_term = (
-            math.lgamma(samples + 1)
-            - math.lgamma(m)
-            - math.lgamma(samples - m + 1)
-            + m * math.log(p)
-            + (samples - m + 1) * math.log1p(-p)
-        )
-        total += math.exp(log_term) / samples
-    return total
+    for (p, q), repeated in zip(pairs.tolist(), times.tolist(), strict=True):
+        if 0 < p < 1:
+            chances = np.exp(log_binomials + counts * math.log(p) + (samples - counts) * math.log1p(-p))
+        else:
+            chances = (counts == samples * p).astype(float)
+        total += repeated * float(chances @ np.abs(counts / samples - q))
+    return 0.5 * total
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -144,25 +229,82 @@ def normalised_score(score: float, chance: float, optimum: float) -> float:
     return (score - chance) / (optimum - chance) if optimum > chance else math.nan
 
 
+@dataclass(frozen=True, slots=True)
+class FamilyScore:
+    """A score of a family that is no mean over problems but a function of such means.
+
+    Attributes:
+        parts: names of the scores whose means it needs; problems on which one is not defined do not count.
+        combine: the function of these means, elementwise.
+    """
+
+    parts: tuple[str, ...]
+    combine: Callable[..., np.ndarray]
+
+
 def summarise(
-    scores: Sequence[Mapping[str, float]], weights: Sequence[float], rng: np.random.Generator, resamples: int = 1000
+    scores: Sequence[Mapping[str, float]],
+    weights: Sequence[float],
+    rng: np.random.Generator,
+    resamples: int = 1000,
+    family: Mapping[str, FamilyScore] | None = None,
+    worst: Mapping[str, str] | None = None,
 ) -> dict[str, Estimate]:
     """Returns the weighted mean of every score over the problems, with its interval.
 
     The 95 % interval is the percentile bootstrap over problems, drawn uniformly and then weighted;
     all scores share the draws. Problems on which a score is not defined (NaN) do not count for it.
+
+    Args:
+        family: further scores by name, as functions of means; one whose parts are missing is left out.
+        worst: further scores by name: the worst decile of the score that is named.
     """
-    draws = rng.integers(len(scores), size=(resamples, len(scores)))
+    count = len(scores)
+    draws = np.vstack([np.arange(count), rng.integers(count, size=(resamples, count))])
     weight = np.asarray(weights, dtype=float)
-    result = {}
-    for name in scores[0]:
-        values = np.array([score[name] for score in scores], dtype=float)
-        defined = np.where(np.isnan(values), 0.0, weight)
-        filled = np.nan_to_num(values)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = (filled * defined)[draws].sum(axis=1) / defined[draws].sum(axis=1)
-            mean = float((filled * defined).sum() / defined.sum()) if defined.sum() else math.nan
-        means = means[~np.isnan(means)]
-        low, high = np.percentile(means, [2.5, 97.5]) if len(means) else (math.nan, math.nan)
-        result[name] = Estimate(mean, float(low), float(high))
+    columns = {name: np.array([score[name] for score in scores], dtype=float) for name in scores[0]}
+    result = {name: _estimate(_means(values, weight, draws)) for name, values in columns.items()}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for name, score in (family or {}).items():
+            if columns.keys() >= set(score.parts):
+                parts = [columns[part] for part in score.parts]
+                defined = ~np.isnan(sum(parts))
+                means = [_means(np.where(defined, part, np.nan), weight, draws) for part in parts]
+                result[name] = _estimate(score.combine(*means))
+    for name, of in (worst or {}).items():
+        if of in columns:
+            result[name] = _estimate(_worst_deciles(columns[of], weight, draws))
     return result
+
+
+def worst_decile(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Returns the mean over the lowest tenth of the values by weight; one that straddles the border counts in part."""
+    everything = np.arange(len(values))[None]
+    return float(_worst_deciles(np.asarray(values, dtype=float), np.asarray(weights, dtype=float), everything)[0])
+
+
+def _worst_deciles(values: np.ndarray, weight: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Returns the worst decile of each row of draws, shape (draws,); NaN values do not count."""
+    shares = np.where(np.isnan(values), 0.0, weight)[draws]
+    order = np.argsort(values[draws], axis=1, kind="stable")  # NaN last
+    shares = np.take_along_axis(shares, order, axis=1)
+    ordered = np.nan_to_num(np.take_along_axis(values[draws], order, axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        counted = np.clip(_DECILE - (np.cumsum(shares, axis=1) - shares), 0.0, shares)
+        return np.asarray((counted * ordered).sum(axis=1) / counted.sum(axis=1))
+
+
+def _means(values: np.ndarray, weight: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Returns the weighted mean of each row of draws, shape (draws,), NaN where nothing is defined."""
+    defined = np.where(np.isnan(values), 0.0, weight)
+    filled = np.where(np.isnan(values), 0.0, values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((filled * defined)[draws].sum(axis=1) / defined[draws].sum(axis=1))
+
+
+def _estimate(means: np.ndarray) -> Estimate:
+    """Returns the first value with the interval of the others."""
+    resampled = means[1:][np.isfinite(means[1:])]
+    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (math.nan, math.nan)
+    return Estimate(float(means[0]), float(low), float(high))

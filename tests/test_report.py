@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from baselines.plots import COLOURS, curve_plot, score_plot, tree_plot
+from baselines.canvas import COLOURS
+from baselines.plots import curve_plot, score_plot, tree_plot
 from baselines.report import csv_table, html_report, markdown_table, text_table, write_report
 from baselines.results import (
     CEILING,

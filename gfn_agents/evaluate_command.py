@@ -1,0 +1,158 @@
+"""The subcommand that scores an agent on a family of problems: evaluate."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+from gfn_envs.cli import (
+    CommandError,
+    listed_problems,
+    open_env,
+    parse_env_kwargs,
+    print_json,
+    print_table,
+    progress,
+)
+from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, ShownScore
+from gfn_envs.metrics import Estimate
+
+_DEFAULT_K = 20
+
+
+def evaluate(
+    agent: str,
+    env: str,
+    /,
+    problems: Path | None = None,
+    samples: int = 64,
+    k: int | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    exact: bool = False,
+    beta: float = 1.0,
+    seed: int = 0,
+    env_kwargs: str = "{}",
+    output: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Score an agent on problems, every score beside its chance and its ceiling.
+
+    Args:
+        agent: run folder, model folder, "default", a registered name such as "uniform", or
+            package.module:Class.
+        env: id of the environment.
+        problems: problem file instead of the environment's family.
+        samples: episodes on each problem.
+        k: for pass@k, at most --samples; default 20, or --samples if that is less.
+        split: train, validation, test or all; default test, or all of a problem file.
+        limit: evaluate only so many problems, drawn with a fixed seed.
+        exact: also ask the agent at every state: its exact distance to the target, without sampling.
+        beta: the exact target is proportional to R^beta.
+        seed: of sampling and of the intervals.
+        env_kwargs: keywords of gym.make as a JSON object.
+        output: also write everything into this new folder, of which `gfn report` makes a page with plots.
+        json: print one JSON document.
+    """
+    import numpy as np
+
+    from gfn_agents.cli import hide_loading_bars
+    from gfn_envs.agents import load_agent
+    from gfn_envs.evaluation import evaluate_agent
+    from gfn_envs.files import check_free, write_folder
+    from gfn_envs.versions import versions
+
+    if samples < 1:
+        raise CommandError(f"--samples must be at least 1, got {samples}")
+    if k is not None and not 1 <= k <= samples:
+        raise CommandError(f"--k must be from 1 to --samples, got {k} and {samples} samples")
+    k = min(_DEFAULT_K, samples) if k is None else k
+    if output is not None:
+        check_free(output)
+    split = split or ("test" if problems is None else "all")
+    keywords = parse_env_kwargs(env_kwargs)
+    made = open_env(env, keywords, problems, split)
+    chosen = listed_problems(made, limit)
+    hide_loading_bars()
+    player = load_agent(agent)
+    _warn_of_other_environment(agent, env)
+    found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
+    settings = {
+        "env_kwargs": keywords,
+        "problems": None if problems is None else str(problems),
+        "split": split,
+        "limit": limit,
+        "versions": versions(),
+    }
+    evaluated = tuple(progress(found, len(chosen), "evaluating"))
+    evaluation = Evaluation(agent, env, samples, k, seed, beta, exact, settings, evaluated)
+    if output is not None:
+        write_folder(output, evaluation.files())
+    if json:
+        print_json(evaluation.to_json())
+        return
+    _print(evaluation)
+    if output is not None:
+        sys.stdout.write(f"All of it is in '{output}'; next, for a page with plots: gfn report {output}\n")
+
+
+def _warn_of_other_environment(agent: str, env: str) -> None:
+    """Says so in one sentence if an agent's folder tells that it was trained on another environment."""
+    from gfn_envs.agents import AGENT_FILE, read_agent_file
+
+    if not (Path(agent) / AGENT_FILE).is_file():
+        return
+    trained_on = read_agent_file(agent).get("env_id")
+    if trained_on is not None and _bare(str(trained_on)) != _bare(env):
+        sys.stderr.write(f"note: '{agent}' was trained on {trained_on} and is evaluated on {env}\n")
+
+
+def _bare(env_id: str) -> str:
+    """Returns an environment's id without the module that registers it."""
+    return env_id.rpartition(":")[2]
+
+
+# -- tables ----------------------------------------------------------------------------------------
+def _print(evaluation: Evaluation) -> None:
+    """Prints the scores for people: the agent's, and beside each what chance, exact sampler and optimum have."""
+    estimates, count = evaluation.estimates(), len(evaluation.problems)
+    print_table(
+        f"{evaluation.agent} on {evaluation.env}: {count} problems, {evaluation.samples} samples of each",
+        ["score", "agent", "95 % interval", "chance", "exact sampler", "optimum"],
+        [_row(evaluation, score, estimates) for score in SHOWN_SCORES if score.brief and _known(estimates, score.name)],
+    )
+    if evaluation.kinds:
+        shown = [
+            s for s in SHOWN_SCORES if s.name in ("success_at_1", "pass_at_k", "coverage") and _known(estimates, s.name)
+        ]
+        columns = [text for s in shown for text in (evaluation.text(s)[0], "chance")]
+        rows = []
+        for kind in evaluation.kinds:
+            own = evaluation.estimates(kind)
+            count = sum(problem.kind == kind for problem in evaluation.problems)
+            rows.append([kind, str(count), *(_cell(own, name) for s in shown for name in (s.name, s.chance))])
+        print_table("by kind of problem", ["kind", "problems", *columns], rows)
+    if evaluation.simulated:
+        from gfn_envs.evaluation import SIMULATED_PLAYS
+
+        sys.stdout.write(
+            f"{evaluation.simulated} of {len(evaluation.problems)} problems have too many states to list: their chance "
+            f"is from {SIMULATED_PLAYS} random plays, and their solutions and targets are not known.\n"
+        )
+
+
+def _row(evaluation: Evaluation, score: ShownScore, estimates: dict[str, Estimate]) -> list[str]:
+    estimate = estimates[score.name]
+    low, high = f"{estimate.low:.4f}", f"{estimate.high:.4f}"
+    interval = f"{low} to {high}" if low != high else ""
+    yardsticks = [_cell(estimates, name) for name in (score.chance, score.target, score.best)]
+    return [evaluation.text(score)[0], _cell(estimates, score.name), interval, *yardsticks]
+
+
+def _cell(estimates: dict[str, Estimate], name: str) -> str:
+    return f"{estimates[name].value:.4f}" if _known(estimates, name) else ""
+
+
+def _known(estimates: dict[str, Estimate], name: str) -> bool:
+    return name in estimates and math.isfinite(estimates[name].value)

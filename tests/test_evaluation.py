@@ -1,0 +1,307 @@
+"""Evaluation of one agent: hand-computed values, exact against sampled, and the folder that keeps it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from gfn_envs.evaluation import ProblemEvaluation, end_correlation, evaluate_agent, log_weights
+from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, summarise_family
+from gfn_envs.exact import enumerate_states
+from gfn_envs.files import finite_json, write_folder
+from gfn_envs.greedy import GreedyAgent, greedy_success
+from gfn_envs.metrics import importance_bounds
+from gfn_envs.problems import ProblemSet
+from gfn_envs.rollout import rollout
+from gfn_envs.stochastic import ActionNoise
+from gfn_envs.tasks.blocksworld import BlocksWorld
+from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+
+SMALL = ProblemSet((Game24Problem((1, 4, 6)), Game24Problem((2, 3, 4))), (3.0, 1.0))
+
+
+class Actor:
+    """Plays with probabilities that a function of the legal actions gives; `act` alone, without telling them."""
+
+    def __init__(self, weigh=lambda actions: np.ones(len(actions))):
+        self.weigh = weigh
+
+    def probabilities(self, actions):
+        weights = np.asarray(self.weigh(actions), dtype=float)
+        return weights / weights.sum()
+
+    def act(self, observations, admissible_actions, rng):
+        return [legal[rng.choice(len(legal), p=self.probabilities(legal))] for legal in admissible_actions]
+
+
+class Telling(Actor):
+    """Says how it plays."""
+
+    def action_probabilities(self, observations, admissible_actions):
+        return [self.probabilities(legal) for legal in admissible_actions]
+
+
+class Predicting(Actor):
+    """Can only say what it likes best."""
+
+    def predict(self, observation, admissible_actions, deterministic=False):
+        assert deterministic
+        return admissible_actions[int(self.probabilities(admissible_actions).argmax())], None
+
+
+class Thinking(Predicting):
+    """Cannot list the thoughts over which its probabilities would be summed."""
+
+    thought_tokens = 3
+
+    def action_probabilities(self, observations, admissible_actions):
+        raise ValueError("this policy thinks")
+
+
+def plus(actions):
+    """Prefers '+' on the number line, three to one."""
+    return [3.0 if action == "+" else 1.0 for action in actions]
+
+
+class Perfect:
+    """The exact sampler of one task's target, by its flows."""
+
+    def __init__(self, task, problems):
+        self.known = {}
+        for problem in problems:
+            graph = enumerate_states(task, problem)
+            policy = graph.flow_policy(graph.log_flows(graph.log_rewards))
+            self.known |= {task.observe(state): policy[index] for index, state in enumerate(graph.states)}
+
+    def action_probabilities(self, observations, admissible_actions):
+        return [self.known[text] for text in observations]
+
+    def act(self, observations, admissible_actions, rng):
+        chosen = zip(admissible_actions, self.action_probabilities(observations, admissible_actions), strict=True)
+        return [legal[rng.choice(len(legal), p=p / p.sum())] for legal, p in chosen]
+
+
+def evaluated(task, agent, problems=SMALL, samples=32, k=4, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    return list(evaluate_agent(task, agent, problems, samples, k, rng, **options))
+
+
+# -- one problem ---------------------------------------------------------------------------------
+def test_yardsticks_by_hand():
+    """On 4 6 (target 24) there are 6 moves or so, one of which wins; everything follows from that number."""
+    task, problem = Game24(count=2), Game24Problem((4, 6))
+    graph = enumerate_states(task, problem)
+    moves = len(graph.actions[0])
+    (one,) = evaluated(task, Telling(), ProblemSet((problem,)), samples=20, k=3, exact=True)
+    scores, chance = one.scores, 1 / moves
+    assert scores["chance"] == scores["exact_success"] == scores["greedy_success"] == pytest.approx(chance)
+    assert scores["chance_pass_at_k"] == pytest.approx(1 - (1 - chance) ** 3)
+    assert scores["chance_accuracy"] == scores["chance_coverage"] == pytest.approx(1 - (1 - chance) ** 20)
+    assert scores["optimum"] == scores["optimum_pass_at_k"] == 1
+    z = 1 + (moves - 1) * 1e-4
+    assert scores["log_z"] == pytest.approx(math.log(z))
+    assert scores["target_success_at_1"] == pytest.approx(1 / z)
+    assert scores["total_variation"] == pytest.approx(1 / z - chance)
+    assert scores["elbo"] == scores["chance_elbo"] == pytest.approx(math.log(moves) + (1 - chance) * math.log(1e-4))
+    assert scores["normalised_score"] == pytest.approx((scores["success_at_1"] - chance) / (1 - chance))
+    assert one.solutions == {
+        graph.solutions[0]: {
+            "sampled": scores["success_at_1"],
+            "target": pytest.approx(1 / z),
+            "chance": pytest.approx(chance),
+            "agent": pytest.approx(chance),
+        }
+    }
+    assert len(one.trajectories) == 20
+
+
+def test_sampled_and_exact_elbo_agree():
+    task, problem = NumberLine(), NumberLineProblem(0, 3, 0, 5)
+    agent = Telling(plus)
+    (one,) = evaluated(task, agent, ProblemSet((problem,)), exact=True)
+    played = rollout(task, agent, [problem] * 4000, np.random.default_rng(1))
+    weights = log_weights(played, agent)
+    elbo, log_z = importance_bounds(weights)
+    assert elbo == pytest.approx(one.scores["elbo"], abs=5 * weights.std() / math.sqrt(4000))
+    ratio = np.exp(weights - one.scores["log_z"])  # has mean 1: the estimate of Z is without bias
+    assert np.mean(ratio) == pytest.approx(1, abs=5 * ratio.std() / math.sqrt(4000))
+    assert one.scores["elbo"] < log_z
+    for wrong in (weights - weights.mean() + elbo + 1, log_weights(played, Telling())):  # another agent's probabilities
+        assert importance_bounds(wrong)[0] != pytest.approx(one.scores["elbo"], abs=0.2)
+
+
+def test_the_exact_sampler_sees_log_z_in_every_sample_and_every_score_at_its_ceiling():
+    agent = Perfect(Game24(count=3), SMALL)
+    for exact in (False, True):
+        for one in evaluated(Game24(count=3), agent, samples=8, exact=exact):
+            assert one.scores["elbo"] == pytest.approx(one.scores["log_z"], abs=1e-9)
+            if not exact:
+                assert one.scores["log_z_estimate"] == pytest.approx(one.scores["log_z"], abs=1e-9)
+                continue
+            assert one.scores["total_variation"] == pytest.approx(0, abs=1e-12)
+            assert one.scores["jensen_shannon"] == pytest.approx(0, abs=1e-12)
+            assert one.scores["spearman"] == pytest.approx(1)
+            assert one.scores["exact_success"] == pytest.approx(one.scores["target_success_at_1"])
+
+
+def test_many_samples_come_to_the_yardstick_of_the_same_player():
+    """Uniform play evaluated by sampling has the scores that are listed as chance."""
+    rows = [row.scores for seed in range(40) for row in evaluated(Game24(count=3), Actor(), seed=seed)]
+    names = ("pass_at_k", "accuracy", "distinct_solutions", "distinct_at_16", "pass_at_16", "coverage")
+    for name in (*names, "sampled_distance"):
+        differences = [row[name] - row[f"chance_{name}"] for row in rows]
+        assert np.mean(differences) == pytest.approx(0, abs=4 * np.std(differences) / math.sqrt(len(rows)) + 1e-9)
+
+
+def test_greedy_follows_the_best_action_and_shares_ties():
+    """From 0 to 3 in 5 steps: always '+' arrives; the uniform player's ties are its chance."""
+    problems = ProblemSet((NumberLineProblem(0, 3, 0, 5), NumberLineProblem(3, 0, 0, 5)))
+    for agent in (Telling(plus), Predicting(plus), Thinking(plus)):
+        there, back = (row.scores["greedy_success"] for row in evaluated(NumberLine(), agent, problems))
+        assert (there, back) == (1, 0)
+    assert math.isnan(evaluated(NumberLine(), Actor(plus), problems)[0].scores["greedy_success"])
+    for exact in (False, True):
+        for row in evaluated(NumberLine(), Telling(), problems, exact=exact):
+            assert row.scores["greedy_success"] == pytest.approx(row.scores["chance"])
+
+
+def test_greedy_success_under_chance_is_the_expectation():
+    """The optimal actions as the greedy ones: their success is the optimum, found by values alone."""
+    task = ActionNoise(NumberLine(), probability=0.2)
+    problem = NumberLineProblem(0, 2, 0, 5)
+    graph = enumerate_states(task, problem)
+    values = graph.values(max, with_rewards=False)
+
+    def best(indices):
+        worth = [[sum(p * values[c] for p, c in outcomes) for outcomes in graph.edges[i]] for i in indices]
+        return [np.eye(len(row))[int(np.argmax(row))] for row in worth]
+
+    assert 0 < greedy_success(graph, best) < 1
+    assert greedy_success(graph, best) == pytest.approx(values[0])
+    (one,) = evaluated(task, Telling(), ProblemSet((problem,)))
+    assert math.isnan(one.scores["elbo"])
+    assert math.isnan(one.scores["log_z_estimate"])
+
+
+def test_a_greedy_agent_plays_what_it_is_asked_for():
+    agent = GreedyAgent(Telling(plus))
+    assert agent.act(["", ""], [("-", "+"), ("+", "-")], np.random.default_rng(0)) == ["+", "+"]
+    drawn = {GreedyAgent(Telling()).act([""], [("-", "+")], np.random.default_rng(s))[0] for s in range(20)}
+    assert drawn == {"-", "+"}
+
+
+def test_the_correlation_is_over_ends():
+    graph = enumerate_states(Game24(count=2), Game24Problem((4, 6)))
+    success = graph.successes
+    likes, dislikes = np.where(success > 0, 0.9, 0.0), np.where(success > 0, 0.0, 0.5)
+    others = [i for i in graph.terminals if not success[i]]
+    likes[others] = 0.1 / len(others)
+    dislikes[others] = 1 / len(others)
+    assert end_correlation(graph, likes) == pytest.approx(1)
+    assert end_correlation(graph, dislikes) == pytest.approx(-1)
+
+
+# -- what is too large, what is refused -------------------------------------------------------------
+LARGE = BlocksWorld(blocks=6, length=8, slack=12)
+
+
+def test_a_problem_too_large_to_list_keeps_what_can_be_known():
+    problems = LARGE.problems().take(1, np.random.default_rng(0))
+    (one,) = evaluated(LARGE, Telling(), problems, samples=4)
+    names = set(evaluated(Game24(count=3), Telling())[0].scores)
+    assert set(one.scores) == names
+    unknown = {name for name, value in one.scores.items() if math.isnan(value)}
+    assert {"coverage", "n_solutions", "n_states", "log_z", "target_pass_at_k"} <= unknown
+    assert not {"success_at_1", "greedy_success", "chance", "chance_pass_at_k", "elbo"} & unknown
+    assert one.solutions == {}
+
+
+def test_bad_requests_are_refused_before_anything_is_played():
+    cases = (
+        ({"k": 5, "samples": 4}, "k=5 and 4 samples"),
+        ({"k": 0}, "k=0"),
+        ({"beta": 0.0}, "beta"),
+        ({"beta": math.inf}, "beta"),
+    )
+    for options, reason in cases:
+        with pytest.raises(ValueError, match=reason):
+            evaluate_agent(Game24(count=3), None, SMALL, **{"samples": 8, "k": 1, "rng": None, **options})
+    with pytest.raises(ValueError, match="Actor has no action_probabilities"):
+        evaluate_agent(Game24(count=3), Actor(), SMALL, 4, 1, None, exact=True)
+    with pytest.raises(ValueError, match="Thinking"):
+        evaluated(Game24(count=3), Thinking(), exact=True)
+    assert math.isnan(evaluated(Game24(count=3), Thinking())[0].scores["elbo"])
+    with pytest.raises(ValueError, match="too many states"):
+        evaluated(LARGE, Telling(), LARGE.problems().take(1, np.random.default_rng(0)), samples=4, exact=True)
+
+
+# -- families ------------------------------------------------------------------------------------
+def problem(weight, **scores):
+    return ProblemEvaluation("p", "", weight, scores, {}, ())
+
+
+def test_family_scores_by_hand():
+    family = [
+        problem(3.0, success_at_1=0.5, chance=0.1, optimum=0.9, distinct_solutions=3.0, accuracy=1.0),
+        problem(1.0, success_at_1=0.1, chance=0.1, optimum=0.1, distinct_solutions=0.0, accuracy=0.0),
+    ]
+    found = summarise_family(family, np.random.default_rng(0))
+    assert found["success_at_1"].value == pytest.approx(0.4)
+    assert found["normalised_score"].value == pytest.approx((0.4 - 0.1) / (0.7 - 0.1))
+    assert found["diversity"].value == 3  # a problem without a success does not count
+    assert found["worst_decile_success_at_1"].value == pytest.approx(0.1)
+    assert found["chance_worst_decile_success_at_1"].value == pytest.approx(0.1)
+    assert "diversity_at_16" not in found
+    unsolved = summarise_family([problem(1.0, distinct_solutions=0.0, accuracy=0.0)], np.random.default_rng(0))
+    assert math.isnan(unsolved["diversity"].value)
+
+
+def test_every_shown_score_has_its_yardsticks():
+    found = evaluated(Game24(count=3), Telling(), exact=True), evaluated(Game24(count=3), Telling())
+    known = {name for rows in found for name in summarise_family(rows, np.random.default_rng(0))}
+    for score in SHOWN_SCORES:
+        assert score.name in known
+        assert score.chance in known | {"chance_log_z_estimate"}
+        assert score.target in known
+        assert score.best in known | {""}
+
+
+# -- files ---------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def evaluation():
+    rows = tuple(evaluated(Game24(count=3), Telling(), exact=True))
+    return Evaluation("even", "gfn_envs/Game24-v0", 32, 4, 0, 1.0, True, {"split": "test"}, rows)
+
+
+def test_the_files_return_what_was_found(evaluation, tmp_path):
+    folder = tmp_path / "deep" / "evaluation"
+    write_folder(folder, evaluation.files())
+    assert [path.name for path in folder.parent.iterdir()] == ["evaluation"]
+    loaded = Evaluation.load(folder / "evaluation.json")
+    assert finite_json(loaded.to_json()) == finite_json(evaluation.to_json())
+    rows = list(csv.DictReader(io.StringIO((folder / "evaluation.csv").read_text())))
+    assert [float(row["weight"]) for row in rows] == [0.75, 0.25]
+    assert [float(row["chance"]) for row in rows] == [one.scores["chance"] for one in evaluation.problems]
+    assert len((folder / "trajectories.jsonl").read_text().splitlines()) == 64
+    with pytest.raises(ValueError, match="exists; name a new or an empty folder"):
+        write_folder(folder, {})
+
+
+def test_a_folder_that_cannot_be_finished_does_not_appear(tmp_path):
+    with pytest.raises(TypeError):
+        write_folder(tmp_path / "half", {"a": "text", "b": None})
+    assert not (tmp_path / "half").exists()
+
+
+@pytest.mark.parametrize("change", [{"problems": []}, {"problems": [1]}, {"samples": "many"}, {"settings": 1}])
+def test_damaged_files_get_one_sentence(evaluation, tmp_path, change):
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(evaluation.files()["evaluation.json"]), **change}))
+    with pytest.raises(ValueError, match="is not an evaluation"):
+        Evaluation.load(path)
