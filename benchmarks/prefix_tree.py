@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from gfn_agents.language_model import evaluate_trunk, score_padded, score_row
 from gfn_agents.prefix_tree import Tokens, build_row, plan_rows, trunk_length
+from gfn_agents.scoring import evaluate_trunk, score_padded, score_row
 
 VOCABULARY = 640
 

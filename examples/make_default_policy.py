@@ -2,16 +2,22 @@
 
 For training-split problems the exact flows are known by enumeration, and with them the action
 probabilities of the exact sampler at every state. The model learns these probabilities over all
-legal actions (cross-entropy), at states that the exact sampler visits. No test or validation
-problem is used, neither by the tokenizer nor by the model.
+legal actions (cross-entropy), at states that the exact sampler visits. ALFWorld has too many states
+to list; there it learns what a planner does, at states of play that strays from the plan. No test or
+validation problem is used, neither by the tokenizer nor by the model.
 
-It is made in two runs, first Game24 and NumberLine, then BlocksWorld with the others repeated:
+It is made in three runs, first Game24 and NumberLine, then BlocksWorld, then the other three, each
+with what came before repeated:
 
     python examples/make_default_policy.py --minutes 36 --output /tmp/first
-    python examples/make_default_policy.py --minutes 27 --seed 1 --start /tmp/first \\
+    python examples/make_default_policy.py --minutes 27 --seed 1 --start /tmp/first --output /tmp/second \\
         --shares '{"BlocksWorld": 0.67, "Game24": 0.3, "NumberLine": 0.03}' --learning-rate 1.2e-3
+    python examples/make_default_policy.py --minutes 42 --seed 2 --start /tmp/second --learning-rate 1.2e-3 \\
+        --learned Game24 NumberLine BlocksWorld \\
+        --shares '{"Game24": 0.22, "BlocksWorld": 0.2, "NumberLine": 0.02, "PrOntoQA": 0.28, "BlackJack": 0.03,
+                  "ALFWorld": 0.25}'
 
-The second writes the `from_pretrained` folder gfn_agents/checkpoints/default and its card README.md.
+The last writes the `from_pretrained` folder gfn_agents/checkpoints/default and its card README.md.
 """
 
 from __future__ import annotations
@@ -27,32 +33,43 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gfn_agents.language_model import LanguageModelPolicy, load_pretrained
-from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER, train_tokenizer
+from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.pretrained import load_pretrained
+from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER, add_phrases, find_phrases, train_tokenizer
 from gfn_envs.exact import enumerate_states
+from gfn_envs.problems import GeneratedProblems, ProblemSource
+from gfn_envs.rollout import draw_outcome
+from gfn_envs.task import Task
+from gfn_envs.tasks.alfworld.generator import generate
+from gfn_envs.tasks.alfworld.planner import optimal_plans_from
+from gfn_envs.tasks.alfworld.task import ALFWorld, ALFWorldState
+from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.blocksworld import BlocksWorld
-from gfn_envs.tasks.blocksworld_pddl import COLOURS
 from gfn_envs.tasks.game24 import Game24
 from gfn_envs.tasks.numberline import NumberLine
+from gfn_envs.tasks.prontoqa import PrOntoQA
 
 FIRST_SHARES = {"Game24": 0.97, "NumberLine": 0.03}
-FAMILIES = {
+FAMILIES: dict[str, tuple[Task[Any, Any], ...]] = {
     "Game24": (Game24(),),
     "NumberLine": (NumberLine(),),
     "BlocksWorld": tuple(BlocksWorld(length=length) for length in (2, 4, 4, 4, 6, 6, 6, 6)),
+    "PrOntoQA": (
+        *(PrOntoQA(hops=hops) for hops in (1, 3, 3, 4, 4, 5)),
+        PrOntoQA(hops=2, applicable_only=True),
+        PrOntoQA(hops=3, ontology="true"),
+    ),
+    "BlackJack": tuple(BlackJack(**options) for options in BlackJack.difficulties.values()),
+    "ALFWorld": (ALFWorld().memoryless(),),
 }
 """The tasks of each name, drawn alike."""
-PHRASES = (
-    *(" block is clear", " block is on the table", " block is on top of the", " block is in the hand"),
-    *(" the hand is empty", " the hand is holding the", " pick up the", " put down the", " stack the", " unstack the"),
-    *(" block from on top of the", " block on top of the", " block", "State:", " the", " and"),
-    *(f" {colour}" for colour in COLOURS.values()),
-)
-"""Tokens for BlocksWorld: with them a state takes a sixth of the tokens. No text of the first run has any of them."""
 _KEPT_PROBLEMS = 2000
+_PROBLEMS_READ = 100
+"""Problems of each task whose texts decide about new tokens."""
+_PLANNED_STATES = 4
+"""States of one ALFWorld problem in a step: they are the longest."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ class Example:
 
 
 @lru_cache(maxsize=_KEPT_PROBLEMS)
-def examples_of(task: Any, problem: Any) -> tuple[list[Example], np.ndarray]:
+def examples_of(task: Task[Any, Any], problem: Any) -> tuple[list[Example], np.ndarray]:
     """Returns the states that the exact sampler visits, the start first, and how often it does."""
     graph = enumerate_states(task, problem)
     policy = graph.flow_policy(graph.log_flows(graph.log_rewards))
@@ -73,9 +90,10 @@ def examples_of(task: Any, problem: Any) -> tuple[list[Example], np.ndarray]:
     visits[0] = 1.0
     for index, edges in enumerate(graph.edges):
         for probability, outcomes in zip(policy[index], edges, strict=True):
-            visits[outcomes[0][1]] += visits[index] * probability
+            for chance, child in outcomes:
+                visits[child] += visits[index] * probability * chance
     found: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
-    for index in np.flatnonzero(visits > 1e-3):
+    for index in map(int, np.flatnonzero(visits > 1e-3)):
         if graph.actions[index]:
             entry = found.setdefault((task.observe(graph.states[index]), graph.actions[index]), [policy[index], 0.0])
             entry[1] += visits[index]
@@ -83,22 +101,59 @@ def examples_of(task: Any, problem: Any) -> tuple[list[Example], np.ndarray]:
     return examples, np.array([entry[1] for entry in found.values()])
 
 
-def draw_examples(task: Any, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
+def searched_actions(task: ALFWorld, state: ALFWorldState) -> dict[str, float]:
+    """Returns what a planner would do next, each with its probability; nothing where the game cannot be won.
+
+    It knows where everything is, and a player without that knowledge learns from it where things tend to be. But it
+    never looks into what it came to for nothing, so a player with an empty hand first opens what it stands before.
+    """
+    seen, legal = task.observe(state), task.actions(state)
+    doors = [action for action in legal if f"\n{action.removeprefix('open ')} (closed): not seen." in seen]
+    if doors and state.room.held < 0:
+        return dict.fromkeys(doors, 1 / len(doors))
+    try:
+        plans = optimal_plans_from(state)
+    except ValueError:
+        return {}
+    found: dict[str, float] = {}
+    for plan in plans:
+        found[plan[0]] = found.get(plan[0], 0.0) + 1 / len(plans)
+    return found
+
+
+def planned_examples(task: ALFWorld, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
+    """Returns `count` states along play that strays from the plan, now and then or nearly always."""
+    state, found, strays = task.reset(problem), [], rng.random()
+    while (actions := task.actions(state)) and (wise := searched_actions(task, state)):
+        probabilities = np.array([wise.get(action, 0.0) for action in actions])
+        found.append(Example(task.observe(state), actions, probabilities))
+        drawn = rng.integers(len(actions)) if rng.random() < strays else rng.choice(len(actions), p=probabilities)
+        state = task.step(state, actions[drawn])
+    return [found[i] for i in rng.choice(len(found), size=min(count, len(found)), replace=False)]
+
+
+def draw_examples(task: Task[Any, Any], problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
     """Returns the start and `count` later states, drawn by how often the exact sampler visits them."""
+    if isinstance(task, ALFWorld):
+        return planned_examples(task, problem, min(count, _PLANNED_STATES), rng)
     examples, visits = examples_of(task, problem)
     later = visits[1:] / max(visits[1:].sum(), 1e-9)
     chosen = rng.choice(len(later), size=min(count, len(later)), replace=False, p=later) if len(later) else []
     return [examples[0], *(examples[1 + int(i)] for i in chosen)]
 
 
-def tokenizer_texts(task: Any, problems: Any, rng: np.random.Generator) -> list[str]:
+def training_problems(task: Task[Any, Any]) -> ProblemSource[Any]:
+    """Returns the training split; of ALFWorld that of all games that can be drawn, not only of the shipped ones."""
+    family = GeneratedProblems(generate) if isinstance(task, ALFWorld) else task.problems()
+    return family.split("train")
+
+
+def tokenizer_texts(task: Task[Any, Any], problem: Any, rng: np.random.Generator) -> list[str]:
     """Returns prompts and actions along random play."""
-    texts = []
-    for problem in problems:
-        state = task.reset(problem)
-        while actions := task.actions(state):
-            texts += [f"{task.observe(state)}\nAction:", *(f" {action}" for action in actions)]
-            state = task.step(state, actions[rng.integers(len(actions))])
+    texts, state = [], task.reset(problem)
+    while actions := task.actions(state):
+        texts += [f"{task.observe(state)}\nAction:", *(f" {action}" for action in actions)]
+        state = draw_outcome(task, state, actions[rng.integers(len(actions))], rng)
     return texts
 
 
@@ -122,15 +177,29 @@ def new_model(texts: list[str], hidden: int, layers: int) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def extended_model(folder: Path) -> tuple[Any, Any]:
-    """Returns a saved model whose tokenizer knows the phrases too; texts without them keep their tokens."""
+def extended_model(folder: Path, names: list[str], learned: list[str], rng: np.random.Generator) -> tuple[Any, Any]:
+    """Returns a saved model with tokens for texts that it has not learned; those that it has keep theirs."""
     model, tokenizer = load_pretrained(folder)
-    added = tokenizer.add_tokens([AddedToken(phrase, normalized=False, special=False) for phrase in PHRASES])
+
+    def texts_of(name: str) -> list[set[str]]:
+        drawn = [
+            (task, problem) for task in FAMILIES[name] for problem in training_problems(task).take(_PROBLEMS_READ, rng)
+        ]
+        return [set(tokenizer_texts(task, problem, rng)) for task, problem in drawn]
+
+    known: set[str] = set().union(*(text for name in learned for text in texts_of(name)))
+    for name in names:
+        if name not in learned:
+            texts = texts_of(name)
+            read = set().union(*texts)
+            added = add_phrases(tokenizer, find_phrases(texts), read, known)
+            known |= read
+            print(f"{added} tokens for {name}", flush=True)
+    before = len(model.get_input_embeddings().weight)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    if added:
-        with torch.no_grad():
-            weight = model.get_input_embeddings().weight
-            weight[-added:] = torch.randn(added, weight.shape[1]) * weight[:-added].std()
+    with torch.no_grad():
+        weight = model.get_input_embeddings().weight
+        weight[before:] = torch.randn(len(weight) - before, weight.shape[1]) * weight[:before].std()
     return model, tokenizer
 
 
@@ -145,9 +214,9 @@ def card(parameters: int, steps: int, arguments: argparse.Namespace, divergences
 
 A Llama of {parameters:,} parameters with a byte-level vocabulary of its own, trained from nothing.
 
-- Data: the exact target policies of problems of the training split, by enumeration ({shares}).
-  Game24 has four numbers from 1 to 13, NumberLine the line 0..5, BlocksWorld 4 blocks and shortest plans of 2, 4 and 6
-  steps. No validation or test problem was used, neither for the tokenizer nor for the model.
+- Data: the exact target policies of problems of the training split, by enumeration, and for ALFWorld shortest plans
+  ({shares}). The tasks are those of `FAMILIES` in the script. No validation or test problem was used, neither for the
+  tokenizer nor for the model.
 - Loss: cross-entropy to the exact sampler's action probabilities over all legal actions (target R^1, failures 1e-4).
 - Run: {steps} steps in {arguments.minutes:g} minutes, seed {arguments.seed}, threads {arguments.threads}, learning rate
   {arguments.learning_rate:g}. Mean Kullback-Leibler divergence from the exact policy at the end, nats a state:
@@ -167,6 +236,9 @@ def main() -> None:
     parser.add_argument("--later-states", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--start", type=Path, help="continue from the policy in this folder")
+    parser.add_argument(
+        "--learned", nargs="*", choices=FAMILIES, default=list(FIRST_SHARES), help="environments that --start has read"
+    )
     parser.add_argument("--shares", type=json.loads, default=FIRST_SHARES, help="shares of the environments, as JSON")
     parser.add_argument("--output", type=Path, default=DEFAULT_POLICY_FOLDER)
     arguments = parser.parse_args()
@@ -174,15 +246,15 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
 
-    sources = {name: [(task, task.problems().split("train")) for task in FAMILIES[name]] for name in arguments.shares}
+    sources = {name: [(task, training_problems(task)) for task in FAMILIES[name]] for name in arguments.shares}
     if arguments.start:
-        model, tokenizer = extended_model(arguments.start)
+        model, tokenizer = extended_model(arguments.start, list(arguments.shares), arguments.learned, rng)
     else:
-        listed = [(task, source) for family in sources.values() for task, source in family]
-        texts = [text for task, source in listed for text in tokenizer_texts(task, source, rng)]
+        drawn = [(task, p) for family in sources.values() for task, source in family for p in source.take(2000, rng)]
+        texts = [text for task, problem in drawn for text in tokenizer_texts(task, problem, rng)]
         model, tokenizer = new_model(texts, arguments.hidden, arguments.layers)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens", flush=True)
-    policy = LanguageModelPolicy(model, tokenizer)
+    policy = LanguageModelPolicy(model, tokenizer, rows_in_memory=64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     names, weights = list(sources), np.array(list(arguments.shares.values()))
     started, steps = time.time(), 0

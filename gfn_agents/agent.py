@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gfn_agents import processes
+from gfn_agents.checkpointing import list_checkpoints
 from gfn_agents.config import TrainConfig
 from gfn_agents.few_shot import few_shot as worked_examples
 from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.model_options import ModelOptions, check_same_model
 from gfn_agents.policy import Policy, sample_actions
+from gfn_agents.pretrained import lasting_name
 from gfn_agents.prompts import PromptTemplate
-from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
-from gfn_agents.trainer import StepReport, Trainer, list_checkpoints
+from gfn_agents.trainer import StepReport, Trainer
+from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
 from gfn_envs.env import make_text_env
-from gfn_envs.files import write_whole
-
-AGENT_FILE = "agent.json"
+from gfn_envs.versions import versions
 
 
-def load_policy(model: str | Path, template: PromptTemplate = PromptTemplate()) -> LanguageModelPolicy:
-    """Returns the policy on a model folder, a hub name, or "default": the embedded small model."""
-    return LanguageModelPolicy.load(DEFAULT_POLICY_FOLDER if model == "default" else model, template=template)
+def load_policy(
+    model: str | Path = "default",
+    template: PromptTemplate = PromptTemplate(),
+    model_options: ModelOptions = ModelOptions(),
+    seed: int = 0,
+) -> LanguageModelPolicy:
+    """Returns the policy on a model folder, a hub name, a GGUF file, "smollm2", or "default": the embedded small model.
+
+    Args:
+        seed: of a new adapter.
+    """
+    return LanguageModelPolicy.load(model, model_options, seed, template=template)
 
 
 class GFlowNetAgent:
@@ -40,13 +50,14 @@ class GFlowNetAgent:
 
     Args:
         env_id: registered id; its training split is used unless `env_kwargs` says otherwise.
-        model: model folder, hub name, "default", or a ready Policy.
+        model: model folder, hub name, GGUF file, "smollm2", "default", or a ready Policy.
         env_kwargs: keywords of `gym.make`, `problems` among them.
         template: how observations become prompts; a ready LanguageModelPolicy keeps its own.
         few_shot: so many solved training problems are put into the template as worked examples, the same
             ones for one seed.
         folder: run folder for checkpoints and logs; None keeps nothing.
         config: training options; single ones can be given as keywords.
+        model_options: how the model is loaded: type, device, adapter. A ready Policy is taken as it is.
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class GFlowNetAgent:
         folder: str | Path | None = None,
         config: TrainConfig = TrainConfig(),
         few_shot: int = 0,
+        model_options: ModelOptions = ModelOptions(),
         **options: Any,
     ) -> None:
         self.env_id = env_id
@@ -70,11 +82,20 @@ class GFlowNetAgent:
         if few_shot:
             shown = worked_examples(env.task, env.problems, few_shot, np.random.default_rng(self.config.seed))
             template = replace(template, examples=(*template.examples, *shown))
-        self.policy: Policy = model if isinstance(model, Policy) else load_policy(model, template)
+        self.model = None if isinstance(model, Policy) else lasting_name(model)
+        self.model_options = model_options
+        self.policy: Policy = (
+            model if isinstance(model, Policy) else load_policy(model, template, model_options, self.config.seed)
+        )
         if isinstance(model, LanguageModelPolicy):
             model.template = template
         self.template = template
         self.trainer = Trainer(env.task, env.problems, self.policy, self.config, self.folder)
+
+    @property
+    def thought_tokens(self) -> int:
+        """Most tokens of a thought before an action; 0 for a policy that does not think."""
+        return self.policy.thought_tokens
 
     def learn(
         self, steps: int | None = None, on_step: Callable[[StepReport], None] = lambda report: None
@@ -86,7 +107,7 @@ class GFlowNetAgent:
                 for a resumed agent are the remaining ones.
             on_step: called with a report after each step.
         """
-        if self.folder is not None:
+        if self.folder is not None and processes.is_main():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_description(self.folder)
         self.trainer.run(on_step, None if steps is None else self.trainer.steps_done + steps)
@@ -96,13 +117,22 @@ class GFlowNetAgent:
         """Continues from the last checkpoint of the run folder, or from the start if there is none yet.
 
         Raises:
-            ValueError: there is no such folder, or it belongs to a run with other options or prompts.
+            ValueError: there is no such folder, or it belongs to a run with another model, other options or prompts.
         """
         if self.folder is None or not self.folder.is_dir():
             raise ValueError(f"there is no run folder '{self.folder}' to resume; start without resume")
         checkpoints = list_checkpoints(self.folder)
         if checkpoints:
-            if read_description(self.folder)[2] != self.template:
+            saved = read_description(self.folder)
+            if (saved.env_id, saved.env_kwargs) != (self.env_id, self.env_kwargs):
+                raise ValueError(
+                    f"the run was started on {saved.env_id} with {saved.env_kwargs}, not on {self.env_id} with "
+                    f"{self.env_kwargs}; pass the same environment, or start a new run"
+                )
+            if self.model and saved.model and self.model != saved.model:
+                raise ValueError(f"the run was started with model={saved.model!r}, not {self.model!r}; start a new run")
+            check_same_model(saved.model_options, self.model_options)
+            if saved.template != self.template:
                 raise ValueError(
                     "the run was started with other prompts; pass the same template, instructions and few_shot, "
                     "or start a new run"
@@ -146,25 +176,32 @@ class GFlowNetAgent:
         os.replace(partial, final)
 
     @classmethod
-    def load(cls, folder: str | Path) -> GFlowNetAgent:
+    def load(cls, folder: str | Path, device: str = "auto") -> GFlowNetAgent:
         """Reads what `save` wrote, or the last checkpoint of a run folder.
+
+        Args:
+            device: where it plays; auto is the first GPU where there is one, and otherwise the CPU.
 
         Raises:
             ValueError: one sentence that says what is missing or damaged.
         """
         home = Path(folder)
-        env_id, env_kwargs, template, config = read_description(home)
-        return cls(env_id, policy_folder(home), env_kwargs, template, config=config)
+        saved = read_description(home)
+        options = replace(saved.model_options, device=device)
+        policy = policy_folder(home)
+        return cls(saved.env_id, policy, saved.env_kwargs, saved.template, config=saved.config, model_options=options)
 
     def _write_description(self, folder: Path) -> None:
         described = {
             "env_id": self.env_id,
             "env_kwargs": self.env_kwargs,
+            "model": self.model,
+            "model_options": asdict(self.model_options),
             "template": asdict(self.template),
             "config": asdict(self.config),
             "versions": versions(),
         }
-        write_whole(folder / AGENT_FILE, json.dumps(described, indent=1))
+        write_agent_file(folder, self, described)
 
 
 def training_kwargs(env_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -172,18 +209,34 @@ def training_kwargs(env_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {"split": "all" if env_kwargs.get("problems") is not None else "train", **env_kwargs}
 
 
-def read_description(home: Path) -> tuple[str, dict[str, Any], PromptTemplate, TrainConfig]:
-    """Returns environment id, its keywords, template and configuration of a run or agent folder.
+@dataclass(frozen=True, slots=True)
+class RunDescription:
+    """What an agent was made of. The model is None where a ready policy was given."""
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    template: PromptTemplate
+    config: TrainConfig
+    model: str | None
+    model_options: ModelOptions
+
+
+def read_description(home: Path) -> RunDescription:
+    """Returns what the agent of a run or agent folder was made of.
 
     Raises:
         ValueError: one sentence that says what is missing or damaged.
     """
+    described = read_agent_file(home)
     try:
-        described = json.loads((home / AGENT_FILE).read_text(encoding="utf-8"))
-        template, config = PromptTemplate(**described["template"]), TrainConfig(**described["config"])
-        return described["env_id"], described["env_kwargs"], template, config
-    except FileNotFoundError:
-        raise ValueError(f"'{home}' is not a run or agent folder: it has no {AGENT_FILE}") from None
+        return RunDescription(
+            described["env_id"],
+            described["env_kwargs"],
+            PromptTemplate(**described["template"]),
+            TrainConfig(**described["config"]),
+            described.get("model"),
+            ModelOptions(**described.get("model_options", {})),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"'{home / AGENT_FILE}' is damaged: {error}") from None
 
@@ -196,12 +249,3 @@ def policy_folder(home: Path) -> Path:
     if not checkpoints:
         raise ValueError(f"'{home}' has no complete checkpoint yet; let the run go on to its first one")
     return checkpoints[-1] / "policy"
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what a result depends on."""
-    import platform
-    from importlib.metadata import version
-
-    packages = ("gfn-gym", "gymnasium", "numpy", "torch", "transformers")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}

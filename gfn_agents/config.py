@@ -69,6 +69,9 @@ class TrainConfig:
         distance_every: steps between measurements of the exact distance to the target, on a few training problems
             that can be listed; 0 is never.
         stop_at_distance: training stops once the distance (total variation) is below this.
+        thought_weight: of the log-probability of thoughts, for a policy that thinks; exact with 1 only.
+        thought_prior: of the log-probability of thoughts under the policy as it was at first; exact with 1, with 0
+            thoughts become noise. Policy gradients do without.
         checkpoint_every: steps between checkpoints.
         seed: of problems, sampling and replay.
     """
@@ -107,6 +110,8 @@ class TrainConfig:
     demonstrations_per_problem: int = 0
     distance_every: int = 0
     stop_at_distance: float = 0.0
+    thought_weight: float = 1.0
+    thought_prior: float = 1.0
     checkpoint_every: int = 50
     seed: int = 0
 
@@ -127,6 +132,7 @@ def check_config(config: TrainConfig) -> None:
     for name in (
         *("replay_per_problem", "demonstrations_per_problem", "branches_per_sample", "distance_every", "seed"),
         *("temperature", "temperature_end", "repellence", "replay_alpha", "stop_at_distance"),
+        *("thought_weight", "thought_prior"),
     ):
         if getattr(config, name) is not None and not 0 <= getattr(config, name) < math.inf:
             raise ValueError(f"{name} must not be negative, got {getattr(config, name)}")
@@ -148,3 +154,18 @@ def check_config(config: TrainConfig) -> None:
         raise ValueError("stop_at_distance needs measurements; set distance_every to at least 1")
     if config.demonstrations_per_problem and not config.replay_per_problem:
         raise ValueError("demonstrations are drawn through replay; set replay_per_problem to at least 1")
+
+
+def check_thinking(config: TrainConfig) -> None:
+    """Raises ValueError with one sentence if an option needs more of a policy that thinks than its samples."""
+    for asks, remedy in (
+        (config.local_search == "metropolis", "local_search=greedy or none"),
+        (config.repellence > 0, "repellence=0"),
+        (config.branches_per_sample > 0 and config.branch_at == "entropy", "branch_at=uniform"),
+        (config.distance_every > 0, "distance_every=0"),
+    ):
+        if asks:
+            raise ValueError(
+                "the policy thinks before it acts, so the probability of an action is a sum over all thoughts, which "
+                f"cannot be listed; set {remedy}, or thought_tokens=0"
+            )

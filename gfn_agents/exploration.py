@@ -21,6 +21,7 @@ from gfn_agents.policy import sample_actions, temper
 from gfn_envs.exact import EnumerationLimit, enumerate_states
 from gfn_envs.metrics import entropy
 from gfn_envs.rollout import Agent, ProbabilisticAgent, Trajectory, replay_actions
+from gfn_envs.streams import Streams, side_by_side, streams_of
 from gfn_envs.task import ProblemT, Task
 
 BranchAt = Literal["uniform", "entropy"]
@@ -65,18 +66,23 @@ def repelled(probabilities: np.ndarray, visits: np.ndarray, expected: np.ndarray
     return np.asarray(weights / weights.sum())
 
 
+Row = tuple[np.ndarray, np.ndarray]
+"""Visits and expected visits of a prompt's actions, shape (A,) each."""
+
+
 class VisitCounts:
     """How often each action of each prompt was taken, and how often that was to be expected.
 
     Args:
         capacity: most prompts that are remembered; the one not met for longest is forgotten first.
+        earlier: counts on top of which these go on, and which they leave as they are.
     """
 
-    def __init__(self, capacity: int = 10_000) -> None:
+    def __init__(self, capacity: int = 10_000, earlier: VisitCounts | None = None) -> None:
         if capacity < 1:
             raise ValueError(f"capacity of visit counts must be at least 1, got {capacity}")
-        self.capacity = capacity
-        self._rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.capacity, self.earlier = capacity, earlier
+        self._rows: dict[str, Row] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,11 +91,33 @@ class VisitCounts:
         """Returns visits and expected visits of a prompt's actions, shape (A,) each, to be changed in place."""
         # A digest bounds the memory of a prompt, however long its text.
         key = hashlib.sha256(json.dumps([observation, *actions]).encode()).hexdigest()[:32]
-        row = self._rows.pop(key, None) or (np.zeros(len(actions)), np.zeros(len(actions)))
+        row = self._rows.pop(key, None) or self._row_before(key, len(actions))
+        self._keep(key, row)
+        return row
+
+    def gained(self) -> dict[str, Row]:
+        """Returns what was added to the earlier counts, by prompt."""
+        gained = {}
+        for key, (visits, expected) in self._rows.items():
+            visits_before, expected_before = self._row_before(key, len(visits))
+            gained[key] = visits - visits_before, expected - expected_before
+        return gained
+
+    def add(self, gained: Mapping[str, Row]) -> None:
+        """Adds what was `gained` on top of these counts, here or in other processes."""
+        for key, (visits, expected) in gained.items():
+            before = self._rows.pop(key, None) or (np.zeros(len(visits)), np.zeros(len(visits)))
+            self._keep(key, (before[0] + visits, before[1] + expected))
+
+    def _row_before(self, key: str, size: int) -> Row:
+        """Returns a copy of a prompt's earlier counts."""
+        row = self.earlier._rows.get(key) if self.earlier else None
+        return (row[0].copy(), row[1].copy()) if row else (np.zeros(size), np.zeros(size))
+
+    def _keep(self, key: str, row: Row) -> None:
         self._rows[key] = row
         if len(self._rows) > self.capacity:
             del self._rows[next(iter(self._rows))]
-        return row
 
     def to_json(self) -> dict[str, Any]:
         """Returns JSON values, in order: a sampler goes on from them exactly as it would have."""
@@ -132,7 +160,7 @@ class SelfRepellent:
     ) -> list[str]:
         """Returns one legal action for each observation, drawn one after the other."""
         if self.alpha == 0:
-            return sample_actions(self.policy, observations, admissible_actions, rng)
+            return self.policy.act(observations, admissible_actions, rng)
         keys = [(o, tuple(a)) for o, a in zip(observations, admissible_actions, strict=True)]
         distinct = list(dict.fromkeys(keys))
         scored = self.policy.action_probabilities([o for o, _ in distinct], [a for _, a in distinct])
@@ -154,7 +182,7 @@ def branch(
     problems: Iterable[ProblemT],
     trajectories: Sequence[Trajectory],
     agent: Agent,
-    rng: np.random.Generator,
+    rng: Streams,
     per_trajectory: int = 1,
     at: BranchAt = "uniform",
 ) -> list[Trajectory]:
@@ -177,7 +205,8 @@ def branch(
     if not parents:
         return []
     weights = _entropies(agent, parents) if at == "entropy" else [np.ones(len(t.steps)) for t in parents]
-    cuts = [_draw_cut(row, draw) for row, draw in zip(weights, rng.random(len(parents)), strict=True)]
+    draws = side_by_side(streams_of(rng, [parent.problem_id for parent in parents])).random(len(parents))
+    cuts = [_draw_cut(row, draw) for row, draw in zip(weights, draws, strict=True)]
     return regrow(task, problems, parents, cuts, agent, rng, "branch")
 
 

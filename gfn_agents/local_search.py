@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.rollout import Agent, ProbabilisticAgent, Trajectory, rollout
+from gfn_envs.streams import Streams, side_by_side, streams_of
 from gfn_envs.task import Problem, ProblemT, StateT, Task
 from gfn_envs.wrapped import Wrapped
 
@@ -43,7 +44,7 @@ def greedy_search(
     problems: Iterable[ProblemT],
     trajectories: Sequence[Trajectory],
     agent: Agent,
-    rng: np.random.Generator,
+    rng: Streams,
     rounds: int = 1,
 ) -> Search:
     """Cuts each trajectory at a uniformly drawn step and keeps what grows if its reward is higher.
@@ -69,7 +70,7 @@ def metropolis(
     problems: Iterable[ProblemT],
     trajectories: Sequence[Trajectory],
     agent: ProbabilisticAgent,
-    rng: np.random.Generator,
+    rng: Streams,
     beta: float = 1.0,
     rounds: int = 1,
 ) -> Search:
@@ -94,7 +95,7 @@ def metropolis(
         grown = regrow(task, known, kept, cuts, agent, rng, "metropolis")
         log_q = suffix_log_probs(agent, kept + grown, cuts + cuts)
         # 1 - u is in (0, 1], so its logarithm is finite.
-        thresholds = np.log1p(-rng.random(len(kept)))
+        thresholds = np.log1p(-_draws(kept, rng))
         kept = [
             new if threshold <= log_acceptance(old, new, cut, log_q_old, log_q_new, beta) else old
             for old, new, cut, log_q_old, log_q_new, threshold in zip(
@@ -159,9 +160,16 @@ def suffix_log_probs(agent: ProbabilisticAgent, trajectories: Sequence[Trajector
     return [float(sum(known[choice] for choice in suffix)) for suffix in suffixes]
 
 
-def uniform_cuts(trajectories: Sequence[Trajectory], rng: np.random.Generator) -> list[int]:
+def uniform_cuts(trajectories: Sequence[Trajectory], rng: Streams) -> list[int]:
     """Returns for each trajectory one of its steps, all equally likely: 0 plays it anew from the start."""
-    return [int(cut) for cut in rng.integers([len(trajectory.steps) for trajectory in trajectories])]
+    draws = _draws(trajectories, rng).tolist()
+    return [int(draw * len(trajectory.steps)) for trajectory, draw in zip(trajectories, draws, strict=True)]
+
+
+def _draws(trajectories: Sequence[Trajectory], rng: Streams) -> np.ndarray:
+    """Returns a number from 0 to 1 for each trajectory, from the stream of its problem, shape (N,)."""
+    streams = streams_of(rng, [trajectory.problem_id for trajectory in trajectories])
+    return side_by_side(streams).random(len(trajectories))
 
 
 def regrow(
@@ -170,7 +178,7 @@ def regrow(
     trajectories: Sequence[Trajectory],
     cuts: Sequence[int],
     agent: Agent,
-    rng: np.random.Generator,
+    rng: Streams,
     source: str,
 ) -> list[Trajectory]:
     """Returns each trajectory with its steps from `cut` on played anew by the agent, all of them in step.

@@ -1,48 +1,122 @@
 """Policies over legal actions: one exactly normalised distribution, sampled and scored alike.
 
 `log_probs` is the distribution. Temperature and epsilon act in `sample_actions` and nowhere else, so
-what is trained is never tempered.
+what is trained is never tempered. A policy that thinks draws a thought first and then an action given
+the thought.
 """
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.rollout import Answer, ProbabilisticAgent, Thought
 
 POLICY_FILE = "policy.safetensors"
 Observations = Sequence[str]
 AdmissibleActions = Sequence[Sequence[str]]
 
 
-class Policy(nn.Module):
-    """P_F and log F as functions of texts. Every policy is an agent."""
+class Scores(NamedTuple):
+    """What one evaluation of B prompts says.
 
-    def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
-        """Returns log P_F of the legal actions, float32 of shape (B, A), -inf on padding."""
+    Attributes:
+        actions: log P_F of the legal actions given the thoughts, shape (B, A), -inf on padding.
+        thoughts: log-probability of the thoughts, shape (B,), 0 where the policy does not think.
+        flows: log F, shape (B,); empty where it was not asked for.
+    """
+
+    actions: Tensor
+    thoughts: Tensor
+    flows: Tensor
+
+
+class Policy(nn.Module):
+    """P_F and log F as functions of texts. Every policy is an agent.
+
+    Wherever thoughts can be given, None is no thought, which is an empty one for a policy that thinks.
+    """
+
+    @property
+    def thought_tokens(self) -> int:
+        """Most tokens of a thought before an action; 0 for a policy that does not think."""
+        return 0
+
+    def log_probs(
+        self,
+        observations: Observations,
+        admissible_actions: AdmissibleActions,
+        thoughts: Sequence[Thought] | None = None,
+    ) -> Tensor:
+        """Returns log P_F of the legal actions given the thoughts, float32 of shape (B, A), -inf on padding."""
         raise NotImplementedError
 
     def log_flow(self, observations: Observations) -> Tensor:
-        """Returns log F, float32 of shape (B,); at the first state of a problem this is log Z."""
+        """Returns log F before any thought, float32 of shape (B,); at the first state of a problem it is log Z."""
         raise NotImplementedError
 
+    def think(self, observations: Observations, rng: np.random.Generator, temperature: float = 1.0) -> list[Thought]:
+        """Samples one thought for each observation; a policy that does not think has empty ones."""
+        return [Thought()] * len(observations)
+
+    def thought_log_probs(self, observations: Observations, thoughts: Sequence[Thought]) -> Tensor:
+        """Returns the log-probability of one thought for each observation, float32 of shape (B,).
+
+        Raises:
+            ValueError: this policy has no such thought.
+        """
+        return torch.zeros(len(observations))
+
+    def scores(
+        self,
+        observations: Observations,
+        admissible_actions: AdmissibleActions,
+        thoughts: Sequence[Thought],
+        with_flows: bool = False,
+    ) -> Scores:
+        """Returns what the methods above return; a policy that can do so evaluates its prompts once."""
+        if self.thought_tokens:
+            actions = self.log_probs(observations, admissible_actions, thoughts)
+            said = self.thought_log_probs(observations, thoughts)
+        else:
+            actions = self.log_probs(observations, admissible_actions)
+            said = actions.new_zeros(len(actions))
+        return Scores(actions, said, self.log_flow(observations) if with_flows else said[:0])
+
     def log_probs_and_flows(
-        self, observations: Observations, admissible_actions: AdmissibleActions
+        self,
+        observations: Observations,
+        admissible_actions: AdmissibleActions,
+        thoughts: Sequence[Thought] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Returns what `log_probs` and `log_flow` return; a policy that can do so evaluates its prompts once."""
-        return self.log_probs(observations, admissible_actions), self.log_flow(observations)
+        """Returns what `log_probs` and `log_flow` return, from one evaluation where that can be."""
+        found = self.scores(observations, admissible_actions, thoughts or [Thought()] * len(observations), True)
+        return found.actions, found.flows
 
     def flow_parameters(self) -> list[nn.Parameter]:
         """Returns the parameters of log F, which learn at a rate of their own."""
         return []
+
+    def use_less_memory(self) -> None:
+        """Makes later evaluations need less memory.
+
+        Raises:
+            RuntimeError: that cannot be.
+        """
+        raise RuntimeError(f"memory ran out, and {type(self).__name__} cannot do with less")
+
+    def frozen_reference(self) -> Policy:
+        """Returns what the policy is now as a policy that stays so."""
+        return copy.deepcopy(self).requires_grad_(False)
 
     def save(self, folder: Path) -> None:
         """Writes the policy into a folder, without pickle."""
@@ -55,10 +129,26 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def action_probabilities(
-        self, observations: Observations, admissible_actions: AdmissibleActions
+        self,
+        observations: Observations,
+        admissible_actions: AdmissibleActions,
+        thoughts: Sequence[Thought] | None = None,
     ) -> list[np.ndarray]:
-        """Returns P_F of the legal actions of each observation, float64."""
-        table = np.exp(self.log_probs(observations, admissible_actions).double().cpu().numpy())
+        """Returns P_F of the legal actions of each observation given the thoughts, float64.
+
+        Raises:
+            ValueError: the policy thinks, and no thoughts are given.
+        """
+        if self.thought_tokens and thoughts is not None:
+            log_probs = self.log_probs(observations, admissible_actions, thoughts)
+        elif not self.thought_tokens:
+            log_probs = self.log_probs(observations, admissible_actions)
+        else:
+            raise ValueError(
+                "this policy thinks before it acts, so the probability of an action is a sum over all thoughts, which "
+                "cannot be listed; ask for its samples only, or use a policy without thoughts"
+            )
+        table = np.exp(log_probs.double().cpu().numpy())
         table /= table.sum(axis=1, keepdims=True)
         return [row[: len(legal)] for row, legal in zip(table, admissible_actions, strict=True)]
 
@@ -79,21 +169,32 @@ def sample_actions(
 ) -> list[str]:
     """Samples one legal action for each observation; equal prompts are scored once.
 
+    A policy that thinks draws its thoughts first; its actions are `Answer` objects that carry them.
+
     Args:
-        temperature: samples from P_F^(1/temperature); 0 is greedy.
+        temperature: samples from P_F^(1/temperature); 0 is greedy. Thoughts are drawn likewise, token by token.
         epsilon: probability of a uniformly random legal action instead.
     """
-    keys = [(o, tuple(a)) for o, a in zip(observations, admissible_actions, strict=True)]
+    thinker = agent if isinstance(agent, Policy) and agent.thought_tokens else None
+    thoughts = thinker.think(observations, rng, temperature) if thinker else [Thought()] * len(observations)
+    keys = [(o, tuple(a), c) for o, a, c in zip(observations, admissible_actions, thoughts, strict=True)]
     distinct = list(dict.fromkeys(keys))
-    scored = agent.action_probabilities([o for o, _ in distinct], [a for _, a in distinct])
+    seen, legal = [o for o, _, _ in distinct], [a for _, a, _ in distinct]
+    if thinker:
+        scored = thinker.action_probabilities(seen, legal, [c for _, _, c in distinct])
+    else:
+        scored = agent.action_probabilities(seen, legal)
     cumulative = {
         key: list(accumulate(temper(probabilities, temperature, epsilon).tolist()))
         for key, probabilities in zip(distinct, scored, strict=True)
     }
     draws = rng.random(len(keys)).tolist()
-    return [
+    chosen = [
         key[1][bisect_right(cumulative[key], draw, hi=len(key[1]) - 1)] for key, draw in zip(keys, draws, strict=True)
     ]
+    if not thinker:
+        return chosen
+    return [Answer(action, thought) for action, thought in zip(chosen, thoughts, strict=True)]
 
 
 def temper(probabilities: np.ndarray, temperature: float, epsilon: float) -> np.ndarray:
@@ -132,8 +233,13 @@ class TabularPolicy(Policy):
             legal[place, : len(actions)] = True
         self.register_buffer("legal", legal)
 
-    def log_probs(self, observations: Observations, admissible_actions: AdmissibleActions) -> Tensor:
-        """Returns log P_F of the legal actions, float64 of shape (B, A), -inf on padding."""
+    def log_probs(
+        self,
+        observations: Observations,
+        admissible_actions: AdmissibleActions,
+        thoughts: Sequence[Thought] | None = None,
+    ) -> Tensor:
+        """Returns log P_F of the legal actions, float64 of shape (B, A), -inf on padding; a table does not think."""
         rows = torch.tensor([self._places[o, tuple(a)] for o, a in zip(observations, admissible_actions, strict=True)])
         width = max(len(actions) for actions in admissible_actions)
         logits = self.logits.index_select(0, rows).masked_fill(~self.legal.index_select(0, rows), -torch.inf)

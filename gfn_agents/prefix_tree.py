@@ -3,8 +3,11 @@
 A row is a flat list of tree nodes, parents before children. A transformer evaluates it in one pass
 when every node attends to its ancestors and itself only and sits at the position of its depth. The
 log-probability of an action is the sum over its edges (node -> child token). Rows are cut at a
-token budget, because a dense mask costs the square of the row. What all prompts share, the trunk,
+token budget, because attention costs the square of the row. What all prompts share, the trunk,
 can be left out of the rows and evaluated once for all of them.
+
+Who is an ancestor is told by two numbers a node: on a walk down every branch in turn, the number at
+which the walk enters it, and the first number after it has left all that is below it.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ class Row:
     Attributes:
         tokens: token of each node, shape (L,).
         depths: position of each node, shape (L,).
-        visible: whether node i sees node j, bool of shape (L, L).
+        enters: number of each node on a walk through the tree, branch by branch, shape (L,).
+        exits: first number of that walk that is no longer below each node, shape (L,).
         edge_nodes: node at which each scored edge starts, shape (E,).
         edge_tokens: token that each scored edge leads to, shape (E,).
         sequence_edges: edges of all sequences, one after another, shape (S,).
@@ -36,7 +40,8 @@ class Row:
 
     tokens: np.ndarray
     depths: np.ndarray
-    visible: np.ndarray
+    enters: np.ndarray
+    exits: np.ndarray
     edge_nodes: np.ndarray
     edge_tokens: np.ndarray
     sequence_edges: np.ndarray
@@ -44,6 +49,13 @@ class Row:
     pairs: np.ndarray
     prompt_ends: np.ndarray
     prompts: tuple[int, ...]
+
+    @property
+    def visible(self) -> np.ndarray:
+        """Whether node i sees node j, which is so if j is i or an ancestor of it, bool of shape (L, L)."""
+        seer = self.enters[:, None]
+        seen: np.ndarray = (self.enters <= seer) & (seer < self.exits)
+        return seen
 
 
 @dataclass
@@ -91,19 +103,13 @@ class _Tree:
         return len(prompt) - shared + node_count(actions)
 
     def row(self) -> Row:
-        length = len(self.tokens)
-        visible = np.zeros((length, length), dtype=np.bool_)
-        depths = np.zeros(length, dtype=np.int64)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                visible[node] = visible[parent]
-                depths[node] = depths[parent] + 1
-            visible[node, node] = True
+        depths, enters, exits = _walk(self.parents)
         nodes, tokens = zip(*self.edges, strict=True)
         return Row(
             tokens=np.array(self.tokens),
             depths=depths,
-            visible=visible,
+            enters=enters,
+            exits=exits,
             edge_nodes=np.array(nodes),
             edge_tokens=np.array(tokens),
             sequence_edges=np.array([edge for edges in self.sequences for edge in edges]),
@@ -112,6 +118,21 @@ class _Tree:
             prompt_ends=np.array(self.prompt_ends),
             prompts=tuple(self.prompts),
         )
+
+
+def _walk(parents: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns depth, enter and exit number of each node, from parents that come before their children (-1: none)."""
+    sizes = [1] * len(parents)
+    for node in range(len(parents) - 1, -1, -1):
+        if parents[node] >= 0:
+            sizes[parents[node]] += sizes[node]
+    depths, enters, free = [0] * len(parents), [0] * len(parents), [0] * (len(parents) + 1)  # free[-1]: of the roots
+    for node, parent in enumerate(parents):
+        depths[node] = depths[parent] + 1 if parent >= 0 else 0
+        enters[node] = free[parent]
+        free[parent] += sizes[node]
+        free[node] = enters[node] + 1
+    return np.array(depths), np.array(enters), np.array(enters) + np.array(sizes)
 
 
 def trunk_length(prompts: Sequence[Tokens]) -> int:
@@ -129,12 +150,12 @@ def node_count(actions: Sequence[Tokens]) -> int:
 def plan_rows(prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], budget: int) -> list[list[int]]:
     """Returns which prompts share a row, so that a row has at most `budget` nodes where possible.
 
-    Prompts are taken in the order of their tokens, so that neighbours share prefixes. A prompt and
+    Sequences are taken in the order of their tokens, so that neighbours share prefixes. A prompt and
     all its actions stay together; one that exceeds the budget alone is a row of its own.
     """
     rows: list[list[int]] = []
     tree = _Tree()
-    for index in sorted(range(len(prompts)), key=lambda i: prompts[i]):
+    for index in sorted(range(len(prompts)), key=lambda i: prompts[i] + actions[i][0]):
         if not rows or len(tree.tokens) + tree.growth(prompts[index], actions[index]) > budget:
             rows.append([])
             tree = _Tree()

@@ -1,41 +1,39 @@
 """The training loop of a GFlowNet, read from top to bottom in `Trainer.step`.
 
-A run can be killed at any moment: a checkpoint is written beside the last one and then renamed, so
-a complete one is always there, and a resumed run goes on exactly as an uninterrupted one would.
-Checkpoints are safetensors, JSON and JSON Lines; nothing is pickled.
+A run can be killed at any moment, and a resumed one goes on exactly as an uninterrupted one would
+(`gfn_agents.checkpointing`).
+
+Several processes (`gfn_agents.processes`) divide the problems of a step among them. All trajectories of a problem
+stay in one process, which plays and scores them, and a problem's random numbers are its own, so with any number of
+processes the same is sampled and learned, up to rounding.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-import os
-import shutil
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
+from gfn_agents import processes
 from gfn_agents.batch import scored_batch
-from gfn_agents.config import TrainConfig, check_config
+from gfn_agents.checkpointing import Counters, Trained, read_checkpoint, write_checkpoint
+from gfn_agents.config import TrainConfig, check_config, check_thinking
 from gfn_agents.distance import DistanceMeter
-from gfn_agents.exploration import SelfRepellent, Tempered, VisitCounts, branch, demonstrations
-from gfn_agents.local_search import greedy_search, metropolis
+from gfn_agents.exploration import Row, SelfRepellent, Tempered, VisitCounts, branch, demonstrations
+from gfn_agents.local_search import Search, greedy_search, metropolis
+from gfn_agents.memory import within_memory
 from gfn_agents.objectives import OBJECTIVES, check_objective
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
 from gfn_envs.problems import ProblemSource
 from gfn_envs.rollout import Trajectory, rollout, save_trajectories
 from gfn_envs.task import Task
-
-_KEPT_CHECKPOINTS = 2
-REFERENCE_FOLDER = "reference"
-"""Where a run folder keeps the frozen policy of relative objectives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +56,22 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Searched:
-    """What local search found, and what it cost."""
+class _Sample:
+    """What was played on some problems.
 
+    Attributes:
+        fresh: trajectories of the behaviour policy.
+        found: what local search put in the place of some of them.
+        shown: demonstrations.
+        environment_steps: what fresh and found cost.
+        visits: how often each action of each prompt was taken.
+    """
+
+    fresh: list[Trajectory]
     found: list[Trajectory]
+    shown: list[Trajectory]
     environment_steps: int
+    visits: dict[str, Row]
 
 
 class Trainer:
@@ -74,7 +83,8 @@ class Trainer:
         policy: what is trained.
         config: options.
         folder: run folder for checkpoints, logs and failing batches; None keeps nothing.
-        reference: what relative objectives stay close to; by default the policy as it is now, frozen.
+        reference: what relative objectives stay close to, and thoughts; by default the policy as it is now, frozen.
+            Of a policy with an adapter it is the model without it.
 
     Raises:
         ValueError: an option makes no sense, or the objective does not fit the task.
@@ -91,9 +101,22 @@ class Trainer:
     ) -> None:
         check_config(config)
         check_objective(config, task, task.reset(problems.sample(np.random.default_rng(config.seed))))
+        if config.problems_per_step < processes.count():
+            raise ValueError(
+                f"{processes.count()} processes need as many problems in a step, and problems_per_step is "
+                f"{config.problems_per_step}; raise it, or start fewer processes"
+            )
         self.task, self.problems, self.policy, self.config, self.folder = task, problems, policy, config, folder
         self.objective = OBJECTIVES[config.objective]
-        self.reference = _frozen(reference or policy) if self.objective.reference else None
+        if policy.thought_tokens:
+            check_thinking(config)
+            if reference is not None and reference.thought_tokens != policy.thought_tokens:
+                raise ValueError("the reference must think as the policy does, with the same thought_tokens")
+        processes.copy_from_main(parameter for parameter in policy.parameters() if parameter.requires_grad)
+        # Policy gradients have no backward policy, where the prior of thoughts would stand.
+        prior = policy.thought_tokens > 0 and config.thought_prior > 0 and not self.objective.policy_gradient
+        needed = self.objective.reference or prior
+        self.reference = (reference or policy).frozen_reference() if needed else None
         self.rng = np.random.default_rng(config.seed)
         self.replay = ReplayBuffer(
             config.replay_capacity,
@@ -117,128 +140,174 @@ class Trainer:
         The distance to the target sets it, if `config.stop_at_distance` is reached.
 
         Checkpoints are written on the way and at the end.
+
+        Raises:
+            ProcessLost: another process of the run has ended.
         """
         end = self.config.steps if until is None else until
-        while self.steps_done < end and not self.stop_requested:
+        stop = self._stop_agreed()
+        while self.steps_done < end and not stop:
             report = self.step()
             if report.distance is not None and report.distance < self.config.stop_at_distance:
                 self.stop_requested = True
             on_step(report)
-            last = self.steps_done == end or self.stop_requested
-            if self.folder and (last or self.steps_done % self.config.checkpoint_every == 0):
+            stop = self._stop_agreed()
+            due = self.steps_done == end or stop or self.steps_done % self.config.checkpoint_every == 0
+            if self.folder and due and processes.is_main():
                 self.save_checkpoint()
+
+    def _stop_agreed(self) -> bool:
+        """Says whether any process was asked to stop; all of them must stop after the same step."""
+        return any(processes.gather(self.stop_requested))
 
     def step(self) -> StepReport:
         """Samples trajectories, mixes replay in and takes an optimizer step, or as many as `updates_per_batch` says."""
         started, config = time.process_time(), self.config
         problems = [self.problems.sample(self.rng) for _ in range(config.problems_per_step)]
-        fresh, searched = self._sample(problems)
-        trajectories = fresh + searched.found + list(self._replayed(problems))
-        self.replay.add(fresh + searched.found)
+        streams = self._streams(problems)
+        shared = processes.share(list(streams))
+        own = self._sample([problem for problem in problems if problem.id in shared], streams)
+        samples = processes.gather(own)
 
-        first: torch.Tensor | None = None
+        fresh = [trajectory for sample in samples for trajectory in sample.fresh]
+        self.replay.add(trajectory for sample in samples for trajectory in sample.shown)
+        replayed = [t for name in shared for t in self.replay.sample(name, config.replay_per_problem, streams[name])]
+        self.replay.add(fresh)
+        self.replay.add(trajectory for sample in samples for trajectory in sample.found)
+        self._count(samples, streams)
+
+        trajectories, first = own.fresh + own.found + replayed, None
         for _ in range(config.updates_per_batch):
-            batch = scored_batch(
-                self.policy,
-                trajectories,
-                config.beta,
-                self.objective.flows,
-                learned_backward=config.backward == "learned",
-                reference=self.reference,
-            )
-            first = batch.first_log_pf if first is None else first
-            loss = self.objective.loss(replace(batch, first_log_pf=first), config)
-            self._check_finite(loss, trajectories)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
-            self._check_finite(norm, trajectories)
-            self.optimizer.step()
+            loss, norm, first = self._update(trajectories, first)
 
         self.steps_done += 1
-        self.environment_steps += sum(len(trajectory.steps) for trajectory in fresh) + searched.environment_steps
-        self.cpu_seconds += time.process_time() - started
+        self.cpu_seconds += sum(processes.gather(time.process_time() - started))
         measured = self.meter is not None and self.steps_done % config.distance_every == 0
         return StepReport(
             step=self.steps_done,
-            loss=float(loss.detach()),
+            loss=loss,
             success=sum(trajectory.success for trajectory in fresh) / len(fresh),
             log_reward=sum(trajectory.log_reward for trajectory in fresh) / len(fresh),
-            gradient_norm=float(norm),
+            gradient_norm=norm,
             environment_steps=self.environment_steps,
             cpu_seconds=self.cpu_seconds,
-            distance=self.meter.measure(self.policy) if self.meter and measured else None,
+            distance=processes.gather(self.meter.measure(self.policy))[0] if self.meter and measured else None,
         )
 
-    def _sample(self, problems: list[Any]) -> tuple[list[Trajectory], _Searched]:
-        """Returns fresh trajectories of the behaviour policy, and what local search made of them."""
+    def _streams(self, problems: list[Any]) -> dict[str, np.random.Generator]:
+        """Returns a random stream for each distinct problem of this step, by id: its place among them decides."""
+        ids = dict.fromkeys(problem.id for problem in problems)
+        seeds = (np.random.SeedSequence(self.config.seed, spawn_key=(self.steps_done, n)) for n in range(len(ids)))
+        return {name: np.random.default_rng(seed) for name, seed in zip(ids, seeds, strict=True)}
+
+    def _sample(self, problems: list[Any], streams: dict[str, np.random.Generator]) -> _Sample:
+        """Plays fresh trajectories by the behaviour policy, searches around them, and shows what was not shown yet."""
         config = self.config
         temperature = config.schedule_of("temperature").at(self.steps_done)
         epsilon = config.schedule_of("epsilon").at(self.steps_done)
-        tempered = Tempered(self.policy, temperature, epsilon)
+        tempered, visits = Tempered(self.policy, temperature, epsilon), VisitCounts(earlier=self.visits)
         repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
-        behaviour = SelfRepellent(tempered, self.visits, config.repellence)
-        fresh = rollout(self.task, behaviour, repeated, self.rng, max_steps=config.max_steps)
-        fresh += branch(self.task, problems, fresh, tempered, self.rng, config.branches_per_sample, config.branch_at)
-        if config.local_search == "none":
-            return fresh, _Searched([], 0)
-        whole = [trajectory for trajectory in fresh if trajectory.complete]
+        behaviour = SelfRepellent(tempered, visits, config.repellence)
+        fresh = rollout(self.task, behaviour, repeated, streams, max_steps=config.max_steps)
+        fresh += branch(self.task, problems, fresh, tempered, streams, config.branches_per_sample, config.branch_at)
+        search = self._search(problems, [trajectory for trajectory in fresh if trajectory.complete], tempered, streams)
+        shown = [
+            trajectory
+            for problem in {problem.id: problem for problem in problems}.values()
+            if config.demonstrations_per_problem and problem.id not in self._demonstrated
+            for trajectory in demonstrations(self.task, problem, config.demonstrations_per_problem, streams[problem.id])
+        ]
+        known = set(map(id, fresh))
+        found = [trajectory for trajectory in search.kept if id(trajectory) not in known]
+        return _Sample(fresh, found, shown, sum(len(t.steps) for t in fresh + search.proposed), visits.gained())
+
+    def _search(
+        self, problems: list[Any], played: list[Trajectory], agent: Tempered, streams: dict[str, np.random.Generator]
+    ) -> Search:
+        config = self.config
+        if config.local_search == "none" or not played:
+            return Search([], [])
         if config.local_search == "greedy":
-            search = greedy_search(self.task, problems, whole, tempered, self.rng, config.local_search_rounds)
-        else:
-            search = metropolis(self.task, problems, whole, tempered, self.rng, config.beta, config.local_search_rounds)
-        found = [new for old, new in zip(whole, search.kept, strict=True) if new is not old]
-        return fresh, _Searched(found, sum(len(trajectory.steps) for trajectory in search.proposed))
+            return greedy_search(self.task, problems, played, agent, streams, config.local_search_rounds)
+        return metropolis(self.task, problems, played, agent, streams, config.beta, config.local_search_rounds)
 
-    def _replayed(self, problems: list[Any]) -> Iterator[Trajectory]:
-        if not self.config.replay_per_problem:
-            return
-        for problem in {problem.id: problem for problem in problems}.values():
-            if self.config.demonstrations_per_problem and problem.id not in self._demonstrated:
-                self._demonstrated.add(problem.id)
-                shown = demonstrations(self.task, problem, self.config.demonstrations_per_problem, self.rng)
-                self.replay.add(shown)
-            yield from self.replay.sample(problem.id, self.config.replay_per_problem, self.rng)
+    def _count(self, samples: list[_Sample], problem_ids: Iterable[str]) -> None:
+        for sample in samples:
+            self.visits.add(sample.visits)
+            self.environment_steps += sample.environment_steps
+        if self.config.demonstrations_per_problem:
+            self._demonstrated.update(problem_ids)
 
-    def _check_finite(self, value: torch.Tensor, trajectories: list[Trajectory]) -> None:
-        if bool(torch.isfinite(value)):
+    def _update(
+        self, trajectories: list[Trajectory], first: torch.Tensor | None
+    ) -> tuple[float, float, torch.Tensor | None]:
+        """Takes one optimizer step on the trajectories of all processes; returns loss, gradient norm and first log_pf.
+
+        Every trajectory weighs the same in a loss, so that of all processes is the mean of theirs, weighed by how
+        many trajectories each has.
+        """
+        weight = len(trajectories) / sum(processes.gather(len(trajectories)))
+        loss, first = within_memory(lambda: self._add_gradient(trajectories, weight, first), self.policy)
+        mean = sum(processes.gather(weight * loss))
+        self._check_finite(mean, trajectories)
+        processes.add_gradients(p for group in self.optimizer.param_groups for p in group["params"])
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm))
+        self._check_finite(norm, trajectories)
+        self.optimizer.step()
+        return mean, norm, first
+
+    def _add_gradient(
+        self, trajectories: list[Trajectory], weight: float, first: torch.Tensor | None
+    ) -> tuple[float, torch.Tensor | None]:
+        """Sets the gradient to that of this process's loss, weighed; returns that loss and first log_pf."""
+        self.optimizer.zero_grad()
+        if not trajectories:
+            return 0.0, first
+        batch = scored_batch(
+            self.policy,
+            trajectories,
+            self.config.beta,
+            self.objective.flows,
+            learned_backward=self.config.backward == "learned",
+            reference=self.reference if self.objective.reference else None,
+            thought_reference=self.reference,
+            thought_weight=self.config.thought_weight,
+            thought_prior=self.config.thought_prior,
+        )
+        first = batch.first_log_pf if first is None else first
+        loss = self.objective.loss(replace(batch, first_log_pf=first), self.config)
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach()), first
+
+    def _check_finite(self, value: float, trajectories: list[Trajectory]) -> None:
+        if math.isfinite(value):
             return
-        where = ""
+        where, everything = "", processes.gather(trajectories)
         if self.folder:
             path = self.folder / f"failed-batch-{self.steps_done + 1:06d}.jsonl"
-            save_trajectories(trajectories, path)
+            if processes.is_main():
+                save_trajectories((trajectory for part in everything for trajectory in part), path)
             where = f"; its trajectories are in '{path}'"
         raise FloatingPointError(f"the loss of step {self.steps_done + 1} is not finite{where}; lower learning_rate")
 
     # -- checkpoints -----------------------------------------------------------------------------
+    @property
+    def _trained(self) -> Trained:
+        return Trained(self.policy, self.reference, self.optimizer, self.replay)
+
     def save_checkpoint(self) -> Path:
         """Writes everything that continuing needs; the folder appears complete or not at all."""
         assert self.folder is not None, "a trainer without a folder keeps no checkpoints"
-        home = self.folder / "checkpoints"
-        partial, final = home / f".partial-{self.steps_done:06d}", home / f"step-{self.steps_done:06d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.policy.save(partial / "policy")
-        if self.reference is not None and not (self.folder / REFERENCE_FOLDER).exists():
-            self.reference.save(partial / REFERENCE_FOLDER)
-            os.replace(partial / REFERENCE_FOLDER, self.folder / REFERENCE_FOLDER)
-        save_file(_optimizer_tensors(self.optimizer), partial / "optimizer.safetensors")
-        self.replay.save(partial / "replay.jsonl")
-        counters = {
-            "steps_done": self.steps_done,
-            "environment_steps": self.environment_steps,
-            "cpu_seconds": self.cpu_seconds,
-            "demonstrated": sorted(self._demonstrated),
-            "visits": self.visits.to_json(),
-            "rng": self.rng.bit_generator.state,
-            "config": asdict(self.config),
-        }
-        (partial / "trainer.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        for old in list_checkpoints(self.folder)[:-_KEPT_CHECKPOINTS]:
-            shutil.rmtree(old)
-        return final
+        counters = Counters(
+            steps_done=self.steps_done,
+            environment_steps=self.environment_steps,
+            cpu_seconds=self.cpu_seconds,
+            demonstrated=sorted(self._demonstrated),
+            rng=dict(self.rng.bit_generator.state),
+            config=asdict(self.config),
+            visits=self.visits.to_json(),
+        )
+        return write_checkpoint(self.folder, self._trained, counters)
 
     def load_checkpoint(self, checkpoint: Path) -> None:
         """Continues from a checkpoint; the policy's weights are read in place.
@@ -246,61 +315,22 @@ class Trainer:
         Raises:
             ValueError: a file is missing or damaged, or the run had other options.
         """
-        try:
-            saved = json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8"))
-            _check_same_options(saved["config"], asdict(self.config))
-            self.policy.load_weights(checkpoint / "policy")
-            if self.reference is not None:
-                self.reference.load_weights(checkpoint.parent.parent / REFERENCE_FOLDER)
-            _restore_optimizer(self.optimizer, load_file(checkpoint / "optimizer.safetensors"))
-            self.replay.load(checkpoint / "replay.jsonl")
-            self.rng.bit_generator.state = saved["rng"]
-            self.steps_done = saved["steps_done"]
-            self.environment_steps = saved["environment_steps"]
-            self.cpu_seconds = saved["cpu_seconds"]
-            self._demonstrated = set(saved["demonstrated"])
-            self.visits.restore(saved.get("visits", {}))
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"checkpoint '{checkpoint}' is damaged ({error}); remove it to go on from an older one"
-            ) from None
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Returns the complete checkpoints of a run folder, oldest first."""
-    return sorted((folder / "checkpoints").glob("step-*"))
-
-
-def _frozen(policy: Policy) -> Policy:
-    return copy.deepcopy(policy).requires_grad_(False)
+        counters = read_checkpoint(checkpoint, self._trained, self.config)
+        self.rng.bit_generator.state = counters.rng
+        self.steps_done = counters.steps_done
+        self.environment_steps = counters.environment_steps
+        self.cpu_seconds = counters.cpu_seconds
+        self._demonstrated = set(counters.demonstrated)
+        self.visits.restore(counters.visits)
 
 
 def _parameter_groups(policy: Policy, config: TrainConfig) -> list[dict[str, Any]]:
     flows = policy.flow_parameters()
     kept = {id(parameter) for parameter in flows}
     others = [p for p in policy.parameters() if p.requires_grad and id(p) not in kept]
+    if any(torch.finfo(p.dtype).bits < 32 for p in others):
+        raise ValueError(
+            "weights in half precision lose small steps, so they cannot be trained themselves; "
+            "use dtype='float32', or use_peft, which trains an adapter in float32"
+        )
     return [{"params": others, "lr": config.learning_rate}, {"params": flows, "lr": config.flow_learning_rate}]
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _check_same_options(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """A run may be continued with more steps or other checkpoint spacing, nothing else.
-
-    Options that the run did not know yet had their default's effect.
-    """
-    saved = {**asdict(TrainConfig()), **saved}
-    for name, value in wanted.items():
-        if name not in ("steps", "checkpoint_every") and saved[name] != value:
-            raise ValueError(f"the run was started with {name}={saved[name]!r}, not {value!r}; start a new run")

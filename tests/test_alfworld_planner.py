@@ -15,6 +15,7 @@ from gfn_envs.tasks.alfworld.planner import (
     all_optimal_plans,
     count_optimal_plans,
     optimal_plans,
+    optimal_plans_from,
     shortest_plan,
     shortest_plan_from,
     solutions,
@@ -222,8 +223,10 @@ def test_a_plan_can_start_anywhere():
     state = task.reset(kitchen("pick_heat_then_place_in_recep"))
     for number, command in enumerate(plan):
         assert len(shortest_plan_from(state)) == len(plan) - number
+        assert {len(each) for each in optimal_plans_from(state)} == {len(plan) - number}
         state = task.step(state, command)
     assert shortest_plan_from(state) == ()
+    assert optimal_plans_from(state) == ((),)
     detour = played(task, task.reset(kitchen()), ("go to countertop 1", "take knife 1 from countertop 1"))
     assert shortest_plan_from(detour)[0] == "move knife 1 to countertop 1"
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import math
 import runpy
+import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gfn_envs.cli import main
+from gfn_envs.env import make_text_env
 from gfn_envs.exact import analyse
+from gfn_envs.problems import split_of
+from gfn_envs.tasks.alfworld.task import ALFWorld
+from gfn_envs.tasks.blackjack import BlackJack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -46,23 +53,77 @@ def test_make_default_policy(run, tmp_path):
     (probabilities,) = policy.action_probabilities(["Make 24 with + - * /.\nNumbers: 4 6"], [["a", "b"]])
     assert probabilities.sum() == pytest.approx(1)
     assert "training split" in (tmp_path / "policy" / "README.md").read_text()
-    shares = '{"BlocksWorld": 0.5, "Game24": 0.5}'
-    run(
-        "make_default_policy.py",
-        "--minutes",
-        0.02,
-        "--start",
-        tmp_path / "policy",
-        "--shares",
-        shares,
-        "--output",
-        tmp_path / "longer",
-    )
+    shares = {"Game24": 0.2, "BlocksWorld": 0.2, "PrOntoQA": 0.2, "BlackJack": 0.2, "ALFWorld": 0.2}
+    options = ("--minutes", 0.02, "--start", tmp_path / "policy", "--output", tmp_path / "longer")
+    run("make_default_policy.py", *options, "--shares", json.dumps(shares))
     longer = load_policy(tmp_path / "longer")
-    known, text = "Make 24 with + - * /.\nNumbers: 4 6", "the red block is on top of the blue block"
+
+    def lengths(text):
+        return [len(each.tokenizer(text)["input_ids"]) for each in (longer, policy)]
+
+    known = "Make 24 with + - * /.\nNumbers: 4 6"
     assert longer.tokenizer(known)["input_ids"] == policy.tokenizer(known)["input_ids"]
-    assert len(longer.tokenizer(text)["input_ids"]) < len(policy.tokenizer(text)["input_ids"]) / 3
+    for text in (
+        "the red block is on top of the blue block",
+        "Every wumpus is not shy. Sam is a wumpus.",
+        "Beat the dealer without going over 21.",
+        "You are not carrying anything.\ncabinet 1 (closed): not seen.",
+    ):
+        now, before = lengths(text)
+        assert now < before / 3, text
+        assert longer.tokenizer.decode(longer.tokenizer(text)["input_ids"]) == text
     assert "## Continued" in (tmp_path / "longer" / "README.md").read_text()
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import make_default_policy
+
+    return make_default_policy
+
+
+def test_states_are_visited_as_the_cards_fall(script):
+    """16 becomes 17 by an ace, and 18 by a two or by two aces; each card has the chance 1/13."""
+    task = BlackJack()
+    examples, visits = script.examples_of(task, task.problem_from_json({"player": [10, 6], "dealer": 10}))
+    found = {example.observation.split("otal: ")[1][:2]: index for index, example in enumerate(examples)}
+    hits = {total: examples[index].probabilities[1] for total, index in found.items()}
+    assert visits[0] == 1
+    assert visits[found["17"]] == pytest.approx(hits["16"] / 13)
+    assert visits[found["18"]] == pytest.approx((hits["16"] + visits[found["17"]] * hits["17"]) / 13)
+
+
+def test_the_searcher_plans_from_anywhere_and_opens_what_it_stands_before(script):
+    task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
+    problem = next(game for game in task.problems().split("train") if len(task.expert_plans(game)) > 1)
+    state = task.reset(problem)
+    firsts = Counter(plan[0] for plan in task.expert_plans(problem))
+    assert script.searched_actions(task, state) == pytest.approx({a: n / firsts.total() for a, n in firsts.items()})
+    looked = opened = 0
+    while actions := task.actions(state):
+        wise = script.searched_actions(task, state)
+        assert sum(wise.values()) == pytest.approx(1)
+        assert set(wise) <= set(actions)
+        if any(action.startswith("open ") for action in wise):
+            opened += 1
+        looked += 1
+        state = task.step(state, actions[rng.integers(len(actions))] if looked < 15 else max(wise, key=wise.get))
+    assert task.success(state)
+    assert opened > 0
+    assert looked < task.horizon
+
+
+def test_planned_examples_are_states_of_one_game(script):
+    task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
+    problem = script.training_problems(task).sample(rng)
+    assert split_of(problem) == "train"
+    examples = script.draw_examples(task, problem, 3, rng)
+    assert len({example.observation for example in examples}) == 3
+    for example in examples:
+        assert f"Your task is to: {problem.task}." in example.observation
+        assert example.probabilities.sum() == pytest.approx(1)
+        assert len(example.probabilities) == len(example.actions)
 
 
 def test_hypergrid_passes_every_check_in_under_100_lines(capsys, monkeypatch):
@@ -79,3 +140,54 @@ def test_hypergrid_has_the_known_partition_function():
     from examples.hypergrid import Grid, HyperGrid
 
     assert math.exp(analyse(HyperGrid(), Grid(2, 8)).log_z) == pytest.approx(64 * 0.1 + 16 * 0.5 + 4 * 2.0)
+
+
+# -- flow_of_reasoning.py --------------------------------------------------------------------------
+TINY = ("--steps", 1, "--problems-per-step", 1, "--samples-per-problem", 2, "--evaluation-problems", 2, "--exact")
+
+
+@pytest.fixture
+def flow_of_reasoning(tmp_path):
+    """Arguments of a tiny experiment: one training problem, and a folder for its results."""
+    start, goal = [["red"], ["orange", "blue"], ["yellow"]], ["on orange blue"]
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps({"start": start, "goal": goal}))
+    return "--problems", problems, "--output", tmp_path / "results", *TINY
+
+
+@pytest.mark.slow
+def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
+    printed, results = run("flow_of_reasoning.py", *flow_of_reasoning), tmp_path / "results"
+    table = (results / "table.md").read_text()
+    assert table in printed
+    rows = [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:8]]
+    assert rows == ["chance", "untrained", "sft", "gflownet", "exact sampler", "published, 8B"]
+    assert "1.27 of 1.31" in table
+    assert (results / "curves.svg").read_text().startswith("<svg")
+
+    methods = json.loads((results / "results.json").read_text())["methods"]
+    assert [method["agent"] for method in methods] == ["untrained", "sft", "gflownet"]
+    played = [[problem["problem_id"] for problem in method["problems"]] for method in methods]
+    assert played[0] == played[1] == played[2]
+
+    (results / "table.md").unlink()
+    shutil.rmtree(results / "gflownet-run")  # so that training again would show
+    assert table in run("flow_of_reasoning.py", *flow_of_reasoning)
+    assert not (results / "gflownet-run").exists()
+    with pytest.raises(SystemExit, match="other options"):
+        run("flow_of_reasoning.py", *flow_of_reasoning, "--seed", 1)
+
+
+def test_unseen_problems_are_no_training_problems_in_other_colours(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import flow_of_reasoning as example
+
+    options = example.Options(Path("unused"), evaluation_problems=40)
+    family = make_text_env(options.env_id, options.family).problems
+    training = family.take(40, np.random.default_rng(1))
+    ids, canonical = {problem.id for problem in training}, {problem.canonical for problem in training}
+    unseen = example.unseen_problems(options, training)
+    assert len(unseen) > 10
+    assert not canonical & {problem.canonical for problem in unseen}
+    others = [problem for problem in family.take(40, np.random.default_rng(0)) if problem.id not in ids]
+    assert canonical & {problem.canonical for problem in others}  # the names alone would not do

@@ -26,11 +26,12 @@ from examples.hypergrid import Grid, HyperGrid
 from gfn_agents.agent import load_policy
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import TrainConfig
-from gfn_agents.language_model import LanguageModelPolicy, score_padded, score_row
+from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.objectives import OBJECTIVES
 from gfn_agents.policy import Policy
 from gfn_agents.prefix_tree import build_row, plan_rows, trunk_length
 from gfn_agents.prompts import PromptTemplate
+from gfn_agents.scoring import score_padded, score_row
 from gfn_envs.rollout import rollout
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem

@@ -14,10 +14,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 import gfn_agents.few_shot as few_shot_module
 from gfn_agents import GFlowNetAgent
-from gfn_agents.agent import AGENT_FILE
 from gfn_agents.few_shot import few_shot
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.prompts import PromptTemplate, PromptTokens
+from gfn_envs.agents import AGENT_FILE
 from gfn_envs.problems import ProblemSet, split_of
 from gfn_envs.rollout import replay_actions
 from gfn_envs.tasks.game24 import Game24, Game24Problem

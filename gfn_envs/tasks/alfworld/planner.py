@@ -68,6 +68,15 @@ def shortest_plan_from(state: ALFWorldState) -> Plan:
     return _plan(state.problem, state.room)
 
 
+def optimal_plans_from(state: ALFWorldState) -> tuple[Plan, ...]:
+    """Returns what `optimal_plans` returns, from here; `((),)` if the game is won; the steps left are not looked at.
+
+    Raises:
+        ValueError: the game cannot be won from here.
+    """
+    return _optimal_plans(state.problem, state.room)
+
+
 def optimal_plans(problem: ALFWorldProblem) -> tuple[Plan, ...]:
     """Returns all shortest plans up to commuting steps, sorted.
 
@@ -80,8 +89,7 @@ def optimal_plans(problem: ALFWorldProblem) -> tuple[Plan, ...]:
     Raises:
         ValueError: the game cannot be won.
     """
-    house = house_of(problem)
-    return tuple(sorted(_commands(house, house.start, way) for way in _shortest_ways(problem, house.start)))
+    return _optimal_plans(problem, house_of(problem).start)
 
 
 def count_optimal_plans(problem: ALFWorldProblem) -> int:
@@ -137,6 +145,11 @@ def solutions(task: ALFWorld, problem: ALFWorldProblem) -> tuple[str, ...]:
 def _plan(problem: ALFWorldProblem, room: Room) -> Plan:
     house = house_of(problem)
     return min(_commands(house, room, way) for way in _shortest_ways(problem, room))
+
+
+def _optimal_plans(problem: ALFWorldProblem, room: Room) -> tuple[Plan, ...]:
+    house = house_of(problem)
+    return tuple(sorted(_commands(house, room, way) for way in _shortest_ways(problem, room)))
 
 
 def _ended(house: House, room: Room) -> bool:

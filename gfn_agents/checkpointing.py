@@ -1,0 +1,125 @@
+"""Checkpoints of a training run: everything that going on exactly needs, as safetensors, JSON and JSON Lines.
+
+A checkpoint is written beside the last one and then renamed, so a complete one is always there. It does not
+depend on how many processes trained.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gfn_agents.config import TrainConfig
+from gfn_agents.policy import Policy
+from gfn_agents.replay import ReplayBuffer
+
+_KEPT_CHECKPOINTS = 2
+REFERENCE_FOLDER = "reference"
+"""Where a run folder keeps the frozen policy of relative objectives and of the prior of thoughts."""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Where a run is, as JSON values.
+
+    Attributes:
+        demonstrated: ids of problems whose solutions were shown.
+        visits: how often each action of each prompt was taken.
+        rng: state of the generator that draws problems.
+        config: the run's options.
+    """
+
+    steps_done: int
+    environment_steps: int
+    cpu_seconds: float
+    demonstrated: list[str]
+    rng: dict[str, Any]
+    config: dict[str, Any]
+    visits: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run changes in place: written to a checkpoint and read from it."""
+
+    policy: Policy
+    reference: Policy | None
+    optimizer: torch.optim.Optimizer
+    replay: ReplayBuffer
+
+
+def write_checkpoint(folder: Path, trained: Trained, counters: Counters) -> Path:
+    """Writes a checkpoint into a run folder, complete or not at all, and removes all but the last two."""
+    home = folder / "checkpoints"
+    partial, final = home / f".partial-{counters.steps_done:06d}", home / f"step-{counters.steps_done:06d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    trained.policy.save(partial / "policy")
+    if trained.reference is not None and not (folder / REFERENCE_FOLDER).exists():
+        trained.reference.save(partial / REFERENCE_FOLDER)
+        os.replace(partial / REFERENCE_FOLDER, folder / REFERENCE_FOLDER)
+    save_file(_optimizer_tensors(trained.optimizer), partial / "optimizer.safetensors")
+    trained.replay.save(partial / "replay.jsonl")
+    (partial / "trainer.json").write_text(json.dumps(asdict(counters), indent=1), encoding="utf-8")
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(partial, final)
+    for old in list_checkpoints(folder)[:-_KEPT_CHECKPOINTS]:
+        shutil.rmtree(old)
+    return final
+
+
+def read_checkpoint(checkpoint: Path, trained: Trained, config: TrainConfig) -> Counters:
+    """Reads a checkpoint, weights and all in place.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the run had other options.
+    """
+    try:
+        counters = Counters(**json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8")))
+        _check_same_options(counters.config, asdict(config))
+        trained.policy.load_weights(checkpoint / "policy")
+        if trained.reference is not None:
+            trained.reference.load_weights(checkpoint.parent.parent / REFERENCE_FOLDER)
+        _restore_optimizer(trained.optimizer, load_file(checkpoint / "optimizer.safetensors"))
+        trained.replay.load(checkpoint / "replay.jsonl")
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"checkpoint '{checkpoint}' is damaged ({error}); remove it to go on from an older one"
+        ) from None
+    return counters
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Returns the complete checkpoints of a run folder, oldest first."""
+    return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _check_same_options(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """A run may be continued with more steps or other checkpoint spacing, nothing else.
+
+    Options that the run did not know yet had their default's effect.
+    """
+    saved = {**asdict(TrainConfig()), **saved}
+    for name, value in wanted.items():
+        if name not in ("steps", "checkpoint_every") and saved[name] != value:
+            raise ValueError(f"the run was started with {name}={saved[name]!r}, not {value!r}; start a new run")

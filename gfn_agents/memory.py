@@ -1,0 +1,83 @@
+"""How much may be evaluated at once: a row budget from free memory, and less of it when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+CPU_ROW_BUDGET = 512
+"""Measured with `python -m benchmarks.row_budget`: longer rows are no faster, as attention costs their square."""
+SMALLEST_ROW_BUDGET, LARGEST_ROW_BUDGET = 256, 8192
+_SHARE = 0.5
+"""Of the free memory that rows may take: the optimizer, the trunk and what is sampled need some too."""
+Result = TypeVar("Result")
+
+
+class NeedsMemory(Protocol):
+    """Something whose evaluations can be made smaller."""
+
+    def use_less_memory(self) -> None:
+        """Halves what is evaluated at once, or raises RuntimeError where that cannot be."""
+
+
+def default_row_budget(model: Any, rows: int) -> int:
+    """Returns the tokens of one row: on a GPU what fits its free memory, elsewhere `CPU_ROW_BUDGET`.
+
+    Args:
+        rows: whose activations are held at the same time.
+    """
+    device = torch.device(model.device)
+    if device.type != "cuda":
+        return CPU_ROW_BUDGET
+    # What PyTorch has reserved and does not use is free too.
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + reusable
+    return row_budget_for(int(_SHARE * free) // rows, bytes_per_token(model), torch.finfo(model.dtype).bits // 8)
+
+
+def row_budget_for(memory: int, per_token: int, size: int) -> int:
+    """Returns the most tokens of a row that fit, a multiple of 128 within the smallest and the largest budget.
+
+    Args:
+        memory: for one row, bytes.
+        per_token: activations and logits, bytes.
+        size: of a number, bytes; the mask has one for each pair of tokens, and one byte that says whether.
+    """
+    square = size + 1
+    tokens = (((per_token**2 + 4 * square * memory) ** 0.5) - per_token) / (2 * square)
+    return min(max(int(tokens) // 128 * 128, SMALLEST_ROW_BUDGET), LARGEST_ROW_BUDGET)
+
+
+def bytes_per_token(model: Any) -> int:
+    """Returns about how many bytes a token's activations and logits take while its gradient is due.
+
+    A layer keeps the inputs of its matrix products and what its norms, rotations and gates need: some 20 vectors of
+    the hidden size and 5 of the inner one. Logits are kept three times, as float32.
+    """
+    config = model.config.get_text_config()
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    size = torch.finfo(model.dtype).bits // 8
+    return int(config.num_hidden_layers * (20 * config.hidden_size + 5 * inner) * size + 3 * 4 * config.vocab_size)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Says whether an error is that memory ran out, on a GPU or, by the words of PyTorch's allocator, elsewhere."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def within_memory(work: Callable[[], Result], of: NeedsMemory) -> Result:
+    """Returns what some work returns; when memory runs out, it is done again with less of it at once.
+
+    Raises:
+        RuntimeError: it cannot be done with less.
+    """
+    while True:
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the except clause, so that the error no longer holds on to what was evaluated.
+        of.use_less_memory()

@@ -1,0 +1,173 @@
+"""Log-probabilities of token sequences under a causal language model, as prefix trees or as padded batches.
+
+Both give the same numbers. Sums are computed in at least float32, whatever the model's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from gfn_agents.prefix_tree import Row, Tokens, build_row
+from gfn_agents.tree_attention import SHORTEST_FLEX_ROW, block_mask, takes_block_masks
+
+END = -1
+"""In the place of a token, last in its sequence: any one of the closing tokens, with their summed probability."""
+KeysAndValues = tuple[tuple[Tensor, Tensor], ...]
+"""Keys and values of each layer, each of shape (1, heads, tokens, size)."""
+
+
+def evaluate_trunk(model: Any, tokens: Tokens, past: KeysAndValues | None = None) -> KeysAndValues:
+    """Returns the keys and values of tokens with which all prompts begin, those of the past too, with their gradient.
+
+    Args:
+        past: an evaluated trunk that comes before them.
+    """
+    cache = DynamicCache(past) if past else None
+    ids = torch.tensor([tokens], device=model.device)
+    output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
+
+
+def evaluate_row(
+    model: Any,
+    row: Row,
+    past: KeysAndValues | None = None,
+    flow_head: nn.Module | None = None,
+    closing: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Returns the summed token log-probability of each sequence of a row, and log F of each prompt.
+
+    Args:
+        past: an evaluated trunk that comes before the row's tokens.
+        flow_head: hidden state -> log F; without it the flows are empty.
+        closing: ids of the closing tokens, for sequences that come to an `END`, shape (K,).
+
+    Returns:
+        float32 of shape (N,), and of shape (prompts,); float64 if the model is.
+    """
+    device = model.device
+    behind = past[0][0].shape[2] if past else 0
+    nodes, place = np.unique(row.edge_nodes, return_inverse=True)
+    output = model(
+        input_ids=torch.from_numpy(row.tokens)[None].to(device),
+        position_ids=torch.from_numpy(row.depths)[None].to(device) + behind,
+        past_key_values=DynamicCache(past) if past else None,
+        attention_mask=_mask(model, row, behind),
+        logits_to_keep=torch.from_numpy(nodes).to(device),
+        output_hidden_states=flow_head is not None,
+        use_cache=False,
+    )
+    logits = wide(output.logits[0])
+    at = torch.from_numpy(place).to(device)
+    edges = _picked(logits, at, torch.from_numpy(row.edge_tokens).to(device), closing) - logits.logsumexp(dim=-1)[at]
+    totals = edges.new_zeros(len(row.pairs)).index_add(
+        0, torch.from_numpy(row.sequence_index).to(device), edges[torch.from_numpy(row.sequence_edges).to(device)]
+    )
+    if flow_head is None:
+        return totals, totals[:0]
+    return totals, flow_head(wide(output.hidden_states[-1][0, torch.from_numpy(row.prompt_ends).to(device)]))[:, 0]
+
+
+def _mask(model: Any, row: Row, behind: int) -> Any:
+    """Returns what lets every node of a row see the trunk, its ancestors and itself: a dense mask or a `BlockMask`."""
+    if len(row.tokens) >= SHORTEST_FLEX_ROW and takes_block_masks(model):
+        return block_mask(row, behind, model.device)
+    visible = torch.nn.functional.pad(torch.from_numpy(row.visible).to(model.device), (behind, 0), value=True)
+    hidden = torch.finfo(model.dtype).min
+    return torch.zeros_like(visible, dtype=model.dtype).masked_fill(~visible, hidden)[None, None]
+
+
+def evaluate_padded(
+    model: Any,
+    sequences: Sequence[tuple[Tokens, Tokens]],
+    padding: int,
+    flow_head: nn.Module | None = None,
+    closing: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Returns the same numbers from one right-padded batch of prompt + action, log F of each sequence's prompt."""
+    device = model.device
+    input_ids, attention_mask = _right_padded([prompt + action for prompt, action in sequences], padding, device)
+    output = model(
+        input_ids=input_ids.clamp_min(0),
+        attention_mask=attention_mask,
+        output_hidden_states=flow_head is not None,
+        use_cache=False,
+    )
+    logits = wide(output.logits[:, :-1])
+    tokens = input_ids[:, 1:].flatten()
+    picked = _picked(logits.flatten(0, 1), torch.arange(len(tokens), device=device), tokens, closing)
+    picked = picked.view(logits.shape[:2]) - logits.logsumexp(dim=-1)
+    position = torch.arange(1, input_ids.shape[1], device=device)
+    starts = torch.tensor([len(prompt) for prompt, _ in sequences], device=device)
+    ends = torch.tensor([len(prompt) + len(action) for prompt, action in sequences], device=device)
+    scored = (position >= starts[:, None]) & (position < ends[:, None])
+    totals = torch.where(scored, picked, 0.0).sum(dim=1)
+    if flow_head is None:
+        return totals, totals[:0]
+    hidden = output.hidden_states[-1][torch.arange(len(sequences), device=device), starts - 1]
+    return totals, flow_head(wide(hidden))[:, 0]
+
+
+def score_row(model: Any, row: Row, past: KeysAndValues | None = None) -> Tensor:
+    """Returns what `evaluate_row` says of the sequences, shape (N,)."""
+    return evaluate_row(model, row, past)[0]
+
+
+def score_padded(model: Any, sequences: Sequence[tuple[Tokens, Tokens]], padding: int) -> Tensor:
+    """Returns what `evaluate_padded` says of the sequences, shape (N,)."""
+    return evaluate_padded(model, sequences, padding)[0]
+
+
+def _picked(logits: Tensor, at: Tensor, tokens: Tensor, closing: Tensor | None) -> Tensor:
+    """Returns the logit of each token in its row of (N, V) logits, of `END` that of all closing ones, shape (E,)."""
+    picked = logits[at, tokens.clamp_min(0)]
+    ends = (tokens == END).nonzero()[:, 0]
+    if closing is None or not len(ends):
+        return picked
+    return picked.index_copy(0, ends, logits[at[ends]][:, closing].logsumexp(dim=-1))
+
+
+def wide(values: Tensor) -> Tensor:
+    """Returns values in at least float32, in which sums and flows are computed whatever the model's type."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _right_padded(rows: Sequence[Tokens], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    length = max(map(len, rows))
+    input_ids = torch.full((len(rows), length), padding)
+    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = torch.tensor(row)
+        attention_mask[index, : len(row)] = 1
+    return input_ids.to(device), attention_mask.to(device)
+
+
+@torch.no_grad()
+def packing_is_exact(model: Any) -> bool:
+    """Says whether a small prefix tree gives this model the values that padded sequences give.
+
+    A probe instead of a list of architectures: it is right for models that nobody has listed yet. What rounding may
+    change is measured by what is changed by a mask that is wrong.
+    """
+    size = model.config.get_text_config().vocab_size
+    trunk, first, second, third = (tuple((7 * i + start) % size for i in range(5)) for start in (2, 3, 5, 11))
+    prompts, actions = [first, first[:2] + second], [[second, second[:3] + third], [third]]
+    pairs = [(trunk + prompts[i], action) for i in (0, 1) for action in actions[i]]
+    expected = score_padded(model, pairs, 0)
+    whole = build_row([0, 1], [trunk + prompt for prompt in prompts], actions)
+    length = len(whole.tokens)
+    wrong = replace(whole, enters=np.arange(length), exits=np.full(length, length))  # every node sees all before it
+    try:
+        packed = score_row(model, whole)
+        tolerance = torch.finfo(model.dtype).eps ** 0.5 * (score_row(model, wrong) - expected).abs().max()
+        after_trunk = score_row(model, build_row([0, 1], prompts, actions), evaluate_trunk(model, trunk))
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False
+    return all((found - expected).abs().max() <= tolerance for found in (packed, after_trunk))
