@@ -1,12 +1,13 @@
-"""The subcommand that compares agents: demo."""
+"""Subcommands that compare agents and show what was found: demo, bench, report."""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from gfn_envs.cli import print_json
+from gfn_envs.cli import CommandError, print_json
 
 
 def demo(
@@ -65,3 +66,95 @@ def _plan(steps: int, puzzles: int) -> str:
         f"  3. exact scores of all of them on {puzzles} held-out puzzles, beside chance and the ceiling;\n"
         "  4. a report with plots, in one HTML file."
     )
+
+
+def bench(
+    suite: str,
+    /,
+    output: Path | None = None,
+    jobs: int | None = None,
+    ray: str | None = None,
+    only: tuple[str, ...] = (),
+    json: bool = False,
+) -> None:
+    """Run every agent of a suite in every environment with every seed, and report who is better at what.
+
+    Args:
+        suite: quick, paper, full, or the path of a suite file.
+        output: run folder; default runs/bench-SUITE. What is finished in it is not run again.
+        jobs: cells side by side, each a process with one thread; default: one for each processor.
+        ray: run the cells on this Ray cluster instead: its address, "auto", or "local" to start one with --jobs.
+        only: names of environments and agents and numbers of seeds; nothing else of the suite is run.
+        json: print the results as one JSON document.
+    """
+    import shlex
+    from functools import partial
+
+    from rich.console import Console
+
+    from baselines.bench import check_cells, has_result, run_suite, select, suite_cells
+    from baselines.bench_progress import BenchBar
+    from baselines.bench_report import load_and_report, text_tables
+    from baselines.suites import read_suite
+    from baselines.workers import in_processes, on_ray
+
+    if jobs is not None and jobs < 1:
+        raise CommandError(f"--jobs must be at least 1, got {jobs}")
+    chosen = read_suite(suite)
+    cells = select(suite_cells(chosen), only)
+    check_cells(cells)
+    folder = output or Path("runs") / f"bench-{chosen.name}"
+    side_by_side = jobs or os.cpu_count() or 1
+    runner = (
+        partial(on_ray, address=ray, jobs=side_by_side)
+        if ray is not None
+        else partial(in_processes, jobs=side_by_side, folder=folder)
+    )
+    command = shlex.join(["gfn", "bench", suite, *(["--only", *only] if only else [])])
+    finished = sum(has_result(folder, cell) for cell in cells)
+    try:
+        with BenchBar(cells, finished, side_by_side) as bar:
+            run_suite(chosen, folder, runner, command, cells, bar.start, bar.end)
+    except KeyboardInterrupt:
+        finished = sum(has_result(folder, cell) for cell in cells)
+        raise CommandError(
+            f"interrupted; {finished} of {len(cells)} cells are finished and kept in '{folder}'; "
+            "the same command goes on"
+        ) from None
+    results, page = load_and_report(folder)
+    out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
+    for table in text_tables(results):
+        out.print(table)
+    for sentence in (*results.verdicts, *results.failures):
+        out.print(sentence, markup=False, highlight=False)
+    out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    if json:
+        print_json(results.to_json())
+
+
+def report(folder: Path, /) -> None:
+    """Make one page with tables and plots of what another command wrote: report.html.
+
+    Args:
+        folder: what `gfn evaluate --output`, `gfn demo` or `gfn bench` wrote.
+    """
+    from baselines.bench import SUITE_FILE
+    from baselines.bench_report import load_and_report
+    from baselines.evaluation_report import write_evaluation_report
+    from baselines.report import write_report
+    from baselines.results import BenchmarkResults
+    from gfn_envs.evaluation_results import Evaluation
+
+    evaluation, results = folder / "evaluation.json", folder / "results.json"
+    if (folder / SUITE_FILE).is_file():
+        _, page = load_and_report(folder)
+    elif evaluation.is_file():
+        page = write_evaluation_report(Evaluation.load(evaluation), folder)
+    elif results.is_file():
+        page = write_report(BenchmarkResults.load(results), folder)
+    else:
+        raise CommandError(
+            f"'{folder}' holds neither evaluation.json nor results.json nor a benchmark run; gfn evaluate --output, "
+            "gfn demo and gfn bench write such a folder"
+        )
+    sys.stdout.write(f"report: {page}\n")

@@ -28,7 +28,7 @@ from baselines.results import (
     distribution_exhibit,
     solution_tree,
 )
-from gfn_agents.agent import GFlowNetAgent, load_policy, versions
+from gfn_agents.agent import GFlowNetAgent, load_policy
 from gfn_agents.config import TrainConfig
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.trainer import StepReport
@@ -36,6 +36,7 @@ from gfn_envs.env import make_text_env
 from gfn_envs.exact import StateGraph, enumerate_states
 from gfn_envs.metrics import exact_scores, summarise
 from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.versions import versions
 
 ENVIRONMENT = "gfn_envs/Game24-v0"
 GFLOWNET, BEFORE = "GFlowNet", "policy before training"

@@ -1,0 +1,173 @@
+"""What a benchmark run says: scores with intervals, comparisons, profiles, ranks, what was found.
+
+`summarise_run` is a function of the cells of a run folder alone, with a fixed generator for all
+intervals, so the same folder always gives the same report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from baselines.bench import Run
+from baselines.bench_tables import COMPARED, ArenaResults, Comparison, Tables, arena_results
+from baselines.cells import CellResult, Failure
+from baselines.results import Score
+from baselines.statistics import normalised, rank_distribution
+from baselines.suites import Quoted
+from gfn_envs.metrics import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """How often each agent takes each rank when one problem is drawn per environment.
+
+    Attributes:
+        score: what decides the rank.
+        shares: for each agent, the share of each rank, best rank first.
+    """
+
+    score: str
+    shares: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResults:
+    """What the report of a run shows.
+
+    Attributes:
+        verdicts: sentences that say where the suite's focus is the best agent and where it is not.
+        failures: sentences about the cells without a result.
+        suite_text: the suite file.
+    """
+
+    title: str
+    description: str
+    command: str
+    seeds: tuple[int, ...]
+    arenas: tuple[ArenaResults, ...]
+    ranks: tuple[Ranks, ...]
+    verdicts: tuple[str, ...]
+    failures: tuple[str, ...]
+    quoted: tuple[Quoted, ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+    suite_text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns everything as JSON values; what is not finite is for `finite_json` to replace."""
+        return asdict(self)
+
+
+def summarise_run(run: Run) -> BenchResults:
+    """Returns what a run says; cells without a result are left out of the scores and named.
+
+    Raises:
+        ValueError: no cell has a result.
+    """
+    if not any(isinstance(outcome, CellResult) for outcome in run.outcomes):
+        raise ValueError(
+            f"no cell of the suite {run.suite.name!r} has a result yet; run gfn bench until one is finished"
+        )
+    tables = [Tables(run, arena) for arena in run.suite.environments]
+    arenas = tuple(arena_results(run, table) for table in tables if table.agents)
+    return BenchResults(
+        title=f"Benchmark: {run.suite.name}",
+        description=run.suite.description,
+        command=run.command,
+        seeds=run.suite.seeds,
+        arenas=arenas,
+        ranks=_ranks(tables),
+        verdicts=tuple(sentence for arena in arenas for sentence in verdicts(arena, run.suite.focus)),
+        failures=_failures(run),
+        quoted=run.suite.quoted,
+        notes=_notes(run),
+        versions=next(outcome.versions for outcome in run.outcomes if isinstance(outcome, CellResult)),
+        suite_text=run.suite.text,
+    )
+
+
+# -- over all environments -------------------------------------------------------------------------
+def _ranks(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
+    """Returns the ranks of the agents that have every cell, by success and by coverage."""
+    played = [table for table in tables if table.agents]
+    agents = [
+        agent
+        for agent in (played[0].agents if played else ())
+        if all(len(table.cells.get(agent, {})) == len(table.seeds) for table in played)
+    ]
+    found = []
+    for label, name in (("normalised success", "success_at_1"), ("coverage", "coverage")):
+        families, weights = [], []
+        for table in played:
+            stack = np.array([table.table(agent, name) for agent in agents])
+            if name == "success_at_1":
+                chance, best = table.yardstick("chance"), table.yardstick("optimum")
+                stack = np.array([normalised(own, chance, best) for own in stack])
+            known = ~np.isnan(stack).any(axis=(0, 1)) if len(agents) > 1 else np.zeros(0, bool)
+            if known.any():
+                families.append(stack[:, :, known])
+                weights.append(table.weights[known])
+        if families:
+            shares = rank_distribution(families, weights, np.random.default_rng(0))
+            rows = {agent: tuple(row) for agent, row in zip(agents, shares.tolist(), strict=True)}
+            found.append(Ranks(label, rows))
+    return tuple(found)
+
+
+def verdicts(arena: ArenaResults, focus: str) -> list[str]:
+    """Returns one sentence a score: whether the agent in focus is the best, by how much, and if that is certain."""
+    sentences = []
+    for score in COMPARED:
+        rivals = [one for one in arena.comparisons if one.score == score.name and one.first == focus]
+        own = arena.results.score(focus, score.name)
+        if not rivals or own is None:
+            continue
+        rival = min(rivals, key=lambda one: one.difference.value)
+        other = arena.results.score(rival.second, score.name)
+        assert other is not None
+        sentences.append(_verdict(arena, score, focus, own, rival, other))
+    return sentences
+
+
+def _verdict(arena: ArenaResults, score: Score, focus: str, own: Estimate, rival: Comparison, other: Estimate) -> str:
+    name, difference = arena.results.label(score), rival.difference
+    against = f"{score.text(own.value)} against {score.text(other.value)} of {rival.second}"
+    sure = "" if difference.low > 0 or difference.high < 0 else "; the interval of the difference contains 0"
+    if difference.value < 0:
+        return f"{arena.name}: {focus} is NOT the best by {name}: {against}{sure}."
+    if difference.value == 0:
+        return f"{arena.name}: {focus} shares the best {name} with {rival.second}: {score.text(own.value)}."
+    return f"{arena.name}: {focus} is the best by {name}: {against}{sure}."
+
+
+def _failures(run: Run) -> tuple[str, ...]:
+    """Returns one sentence a failed cell, and one for the cells of an agent in an environment that were not run."""
+    failed = [
+        f"{cell.label}: {outcome.error} (failures/{cell.key}.txt)"
+        for cell, outcome in zip(run.cells, run.outcomes, strict=True)
+        if isinstance(outcome, Failure)
+    ]
+    waiting: dict[str, list[str]] = {}
+    for cell, outcome in zip(run.cells, run.outcomes, strict=True):
+        if outcome is None:
+            waiting.setdefault(f"{cell.arena.name}, {cell.contestant.name}", []).append(str(cell.seed))
+    return (*failed, *(f"{name}: not run yet with seed {', '.join(seeds)}" for name, seeds in waiting.items()))
+
+
+def _notes(run: Run) -> tuple[str, ...]:
+    """Returns what readers should know, each sentence once with the agents that it is about."""
+    about: dict[tuple[str, str], list[str]] = {}
+    for cell, outcome in zip(run.cells, run.outcomes, strict=True):
+        for note in outcome.notes if isinstance(outcome, CellResult) else ():
+            agents = about.setdefault((cell.arena.name, note), [])
+            if cell.contestant.name not in agents:
+                agents.append(cell.contestant.name)
+    everybody = len(run.suite.agents)
+    return tuple(
+        f"{arena}: {note}" if len(agents) == everybody else f"{arena}, {', '.join(agents)}: {note}"
+        for (arena, note), agents in about.items()
+    )

@@ -1,0 +1,266 @@
+"""One cell of a benchmark: one agent in one environment with one seed.
+
+`run_cell` is a pure function of a `Cell`: it trains the agent, plays the evaluation problems, and returns
+plain data. A cell is named by the hash of what decides its result, so equal cells of any two suites share
+a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.suites import Arena, Contestant, Problems
+from gfn_envs.agents import Budget, TrainableAgent, load_agent
+from gfn_envs.env import TextEnv, make_text_env
+from gfn_envs.evaluation import evaluate_agent
+from gfn_envs.files import finite_json, write_whole
+from gfn_envs.problems import ProblemSet
+from gfn_envs.rollout import Agent, tells_probabilities
+from gfn_envs.versions import versions
+
+_TRAINING_FILE = "training.json"
+_MEASURED = ("seconds", "cpu_seconds")
+"""What an agent need not say of itself, because it is measured here."""
+_FORMAT = 1
+"""Number of the layout of a cell's file; a new one makes old results be run again."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One agent in one environment with one seed."""
+
+    arena: Arena
+    contestant: Contestant
+    seed: int
+
+    @cached_property
+    def key(self) -> str:
+        """What names its files: the hash of everything that decides the result, and not of shown names."""
+        text = json.dumps(self.description, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides the result, as JSON values."""
+        described = asdict(self)
+        described["arena"].pop("name")
+        described["contestant"].pop("name")
+        values: dict[str, Any] = json.loads(json.dumps({"format": _FORMAT, **described}))
+        return values
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"{self.arena.name}, {self.contestant.name}, seed {self.seed}"
+
+    @classmethod
+    def from_description(cls, data: Mapping[str, Any]) -> Cell:
+        """Returns the cell of a description, its ids in the place of names."""
+        arena, contestant = dict(data["arena"]), data["contestant"]
+        problems = {part: Problems(**arena.pop(part)) for part in ("train", "evaluation")}
+        return cls(
+            Arena(name=arena["id"], **{**arena, **problems, "budget": Budget(**arena["budget"])}),
+            Contestant(name=contestant["agent"], **contestant),
+            data["seed"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemResult:
+    """What one agent did on one problem, as `gfn_envs.evaluation.ProblemEvaluation` without the episodes."""
+
+    problem_id: str
+    kind: str
+    weight: float
+    scores: dict[str, float]
+    solutions: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What came out of one cell.
+
+    Attributes:
+        description: what was run.
+        problems: one entry an evaluation problem.
+        costs: by name with unit; what the agent says of itself (environment_steps, tokens) and what was measured.
+        curve: rows of the learning curve, if the agent keeps one.
+        notes: sentences for the reader.
+        versions: of the packages and the machine.
+    """
+
+    description: dict[str, Any]
+    problems: tuple[ProblemResult, ...]
+    costs: dict[str, float]
+    curve: tuple[dict[str, float], ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values; a number that is not finite becomes null."""
+        values: dict[str, Any] = finite_json(asdict(self))
+        return values
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CellResult:
+        """Returns the result that `to_json` wrote."""
+        problems = tuple(
+            ProblemResult(**{**problem, "scores": _numbers(problem["scores"])}) for problem in data["problems"]
+        )
+        curve = tuple(map(_numbers, data["curve"]))
+        notes = tuple(data["notes"])
+        return cls(data["description"], problems, _numbers(data["costs"]), curve, notes, data["versions"])
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a cell has no result.
+
+    Attributes:
+        error: one sentence.
+        traceback: what a programmer reads.
+    """
+
+    error: str
+    traceback: str = ""
+
+
+Outcome = CellResult | Failure
+
+
+# -- one cell --------------------------------------------------------------------------------------
+def run_cell(cell: Cell, agents: Path | None = None) -> CellResult:
+    """Trains, evaluates and returns everything that the report needs.
+
+    Args:
+        cell: what to run.
+        agents: folder in which trained agents are kept; a cell that was killed while it was evaluated
+            goes on from there. None keeps nothing.
+    """
+    agent, costs, curve = _trained(cell, agents)
+    env, problems = evaluation_problems(cell.arena)
+    started = _Clock()
+    exact = cell.arena.exact and tells_probabilities(agent)
+    rng = np.random.default_rng([cell.arena.evaluation.seed, cell.seed])
+    found = tuple(
+        ProblemResult(one.problem_id, one.kind, one.weight, one.scores, one.solutions)
+        for one in evaluate_agent(env.task, agent, problems, cell.arena.samples, cell.arena.k, rng, exact)
+    )
+    costs |= started.spent("evaluation")
+    notes = _notes(cell, problems, costs)
+    return CellResult(cell.description, found, costs, curve, notes, versions())
+
+
+def _trained(cell: Cell, agents: Path | None) -> tuple[Agent, dict[str, float], tuple[dict[str, float], ...]]:
+    """Returns the agent, what its training cost, and its learning curve."""
+    agent = load_agent(cell.contestant.agent, **cell.contestant.options)
+    if not isinstance(agent, TrainableAgent):
+        return agent, {}, ()
+    home = agents / cell.key if agents else None
+    if home is not None and (home / _TRAINING_FILE).is_file():
+        training = json.loads((home / _TRAINING_FILE).read_text(encoding="utf-8"))
+        return type(agent).load(home / "agent"), _numbers(training["costs"]), tuple(map(_numbers, training["curve"]))
+    started = _Clock()
+    agent.learn(cell.arena.id, cell.arena.budget, cell.seed, training_keywords(cell.arena))
+    said = {name: float(value) for name, value in getattr(agent, "costs", {}).items() if name not in _MEASURED}
+    costs = {**said, **started.spent("training")}
+    curve = tuple(dict(row) for row in getattr(agent, "curve", ()))
+    if home is not None:
+        agent.save(home / "agent")
+        training = {"costs": costs, "curve": curve}
+        write_whole(home / _TRAINING_FILE, json.dumps(finite_json(training)))  # last: it says that the rest is there
+    return agent, costs, curve
+
+
+def training_keywords(arena: Arena) -> dict[str, Any]:
+    """Returns the keywords of `gym.make` for the training problems: JSON values, so that agents can keep them."""
+    chosen = arena.train
+    keywords = {**arena.kwargs, "split": chosen.split, **({"problems": chosen.file} if chosen.file else {})}
+    if chosen.count is None:
+        return keywords
+    drawn = make_text_env(arena.id, keywords).problems.take(chosen.count, np.random.default_rng(chosen.seed))
+    return {**arena.kwargs, "split": "all", "problems": [problem.to_json() for problem in drawn]}
+
+
+def evaluation_problems(arena: Arena) -> tuple[TextEnv[Any, Any], ProblemSet[Any]]:
+    """Returns the environment and the listed problems that every agent is scored on.
+
+    Raises:
+        ValueError: the environment cannot be made, or its family is too large to list and no count is given.
+    """
+    chosen = arena.evaluation
+    problems = {"problems": chosen.file} if chosen.file else {}
+    try:
+        env = make_text_env(arena.id, {**arena.kwargs, "split": chosen.split, **problems})
+    except Exception as error:  # whatever gym.make raises for what the file says
+        raise ValueError(f"environment {arena.name!r} cannot be made: {' '.join(str(error).split())}") from error
+    if chosen.count is not None:
+        return env, env.problems.take(chosen.count, np.random.default_rng(chosen.seed))
+    if not isinstance(env.problems, ProblemSet):
+        raise ValueError(f"environment {arena.name!r} has too many problems to list; give evaluation: {{count: 20}}")
+    return env, env.problems
+
+
+def _notes(cell: Cell, problems: ProblemSet[Any], costs: Mapping[str, float]) -> tuple[str, ...]:
+    """Returns what a reader should know: known problems, a budget that was not kept."""
+    notes = []
+    training = make_text_env(cell.arena.id, training_keywords(cell.arena)).problems
+    if isinstance(training, ProblemSet):
+        known = len({problem.id for problem in training} & {problem.id for problem in problems})
+        if known:
+            notes.append(f"{known} of the {len(problems)} evaluation problems are training problems too.")
+    limit, used = cell.arena.budget.environment_steps, costs.get("environment_steps", 0.0)
+    if limit is not None and used > 1.1 * limit:
+        notes.append(f"It used {used:,.0f} environment steps where the budget is {limit:,}.")
+    return tuple(notes)
+
+
+class _Clock:
+    """Measures what this process spends from now on."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def spent(self, what: str) -> dict[str, float]:
+        """Returns wall and processor seconds, and the peak of memory (bytes) of the process so far."""
+        seconds = {
+            f"{what}_seconds": time.perf_counter() - self._wall,
+            f"{what}_cpu_seconds": time.process_time() - self._cpu,
+        }
+        return {
+            **seconds,
+            **_gpu_costs(f"{what}_gpu_seconds", seconds[f"{what}_seconds"]),
+            "peak_memory": _peak_memory(),
+        }
+
+
+def _gpu_costs(name: str, seconds: float) -> dict[str, float]:
+    """Returns for how long this process held a GPU, and the most memory it had there; nothing without one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {name: seconds, "peak_gpu_memory": float(torch.cuda.max_memory_allocated())}
+
+
+def _peak_memory() -> float:
+    """Returns the most memory that this process had, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float("nan") if value is None else float(value) for name, value in values.items()}

@@ -1,0 +1,394 @@
+"""Suites: small YAML files that say who plays what, how long they train, and how they are scored.
+
+A suite is data and nothing else: environments with their training and evaluation problems, agents
+by name, seeds, and one budget that is equal for all. `read_suite` turns a file, or the name of a
+suite that ships with the package, into frozen dataclasses; every mistake in a file is one sentence
+that names the place and the remedy.
+
+```yaml
+name: example
+environments:
+  - id: gfn_envs/Game24-v0
+    kwargs: {difficulty: easy}
+    train: {split: train}
+    evaluation: {split: test, count: 20, seed: 0}
+agents:
+  - uniform
+  - {name: mine, agent: "package.module:Class", options: {learning_rate: 0.001}}
+seeds: [0, 1]
+budget: {environment_steps: 20000}
+samples: 64
+k: 20
+exact: true
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from gfn_envs.agents import Budget
+from gfn_envs.problems import SPLITS
+
+SHIPPED = Path(__file__).parent / "suites"
+_BUDGETS = ("environment_steps", "tokens", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """Which problems of an environment.
+
+    Attributes:
+        split: train, validation, test or all.
+        count: so many of them, drawn once with `seed`; None for all.
+        seed: of that draw.
+        file: a problem file in the place of the environment's family, '' for none.
+    """
+
+    split: str
+    count: int | None = None
+    seed: int = 0
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """An environment of a suite.
+
+    Attributes:
+        name: as the report shows it.
+        id: registered id.
+        kwargs: keywords of `gym.make`.
+        train: what agents learn from.
+        evaluation: what they are scored on.
+        budget: of training, equal for all agents.
+        exact: enumerate the problems and give the distance to the exact target, for agents that can say
+            how they play.
+        samples: episodes on each evaluation problem.
+        k: of pass@k.
+    """
+
+    name: str
+    id: str
+    kwargs: Mapping[str, Any]
+    train: Problems
+    evaluation: Problems
+    budget: Budget
+    exact: bool
+    samples: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """An agent of a suite.
+
+    Attributes:
+        name: as the report shows it.
+        agent: registered name, or package.module:Class.
+        options: keywords that it is made with.
+    """
+
+    name: str
+    agent: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A published result that the report shows beside what was measured, marked as quoted.
+
+    Attributes:
+        environment: name of the environment it belongs to.
+        agent: whose result.
+        source: paper and table.
+        scores: by the names of `gfn_envs.metrics`.
+    """
+
+    environment: str
+    agent: str
+    source: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Everything that a benchmark run needs.
+
+    Attributes:
+        focus: name of the agent of which the report says where it is not the best.
+        text: the file itself.
+        path: where it was read.
+    """
+
+    name: str
+    description: str
+    environments: tuple[Arena, ...]
+    agents: tuple[Contestant, ...]
+    seeds: tuple[int, ...]
+    focus: str
+    quoted: tuple[Quoted, ...] = ()
+    text: str = field(default="", repr=False, compare=False)
+    path: Path = field(default=Path(), repr=False, compare=False)
+
+
+def read_suite(name: str | Path) -> Suite:
+    """Returns the suite of a file, or of a name such as 'quick' that ships with the package.
+
+    Raises:
+        ValueError: there is no such suite, or the file has a mistake; the message says where.
+    """
+    path = Path(name)
+    if not path.is_file():
+        shipped = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
+        if str(name) not in shipped:
+            raise ValueError(f"there is no suite {str(name)!r}{_hint(str(name), shipped)}, or a path to a YAML file")
+        path = SHIPPED / f"{name}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"'{path}' is not a text file in UTF-8") from None
+    return parse_suite(text, path)
+
+
+def parse_suite(text: str, path: Path) -> Suite:
+    """Returns the suite that a YAML text describes.
+
+    Args:
+        text: the YAML.
+        path: where it comes from: for messages, and problem files are relative to its folder.
+
+    Raises:
+        ValueError: one sentence with the place of the mistake.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ValueError(f"'{path}' is nested too deeply for a suite") from None
+    whole = _Entry(data, f"'{path}'")
+    defaults = _Defaults(
+        _budget(whole.entry("budget")) if whole.has("budget") else None,
+        whole.flag("exact", True),
+        whole.number("samples", 64),
+        whole.number("k", 20),
+    )
+    suite = Suite(
+        name=whole.text("name", path.stem),
+        description=whole.text("description", ""),
+        environments=tuple(
+            _arena(entry, defaults, path.resolve().parent) for entry in whole.entries("environments", "id")
+        ),
+        agents=tuple(_contestant(entry) for entry in whole.entries("agents", "agent")),
+        seeds=whole.numbers("seeds", (0,)),
+        focus=whole.text("focus", "gflownet"),
+        quoted=tuple(_quoted(entry) for entry in whole.entries("quoted", "")) if whole.has("quoted") else (),
+        text=text,
+        path=path,
+    )
+    whole.refuse_others()
+    _check_names(suite, str(path))
+    return suite
+
+
+class _Defaults(NamedTuple):
+    """What the suite says for all environments; an environment may say something else."""
+
+    budget: Budget | None
+    exact: bool
+    samples: int
+    k: int
+
+
+def _arena(entry: _Entry, defaults: _Defaults, folder: Path) -> Arena:
+    env_id = entry.text("id")
+    budget = _budget(entry.entry("budget")) if entry.has("budget") else defaults.budget
+    samples = entry.number("samples", defaults.samples)
+    if budget is None:
+        raise ValueError(
+            f"{entry.place} has no budget; add one for the whole suite: budget: {{environment_steps: 20000}}"
+        )
+    arena = Arena(
+        name=entry.text("name", env_id.rsplit("/", 1)[-1].removesuffix("-v0")),
+        id=env_id,
+        kwargs=entry.mapping("kwargs"),
+        train=_problems(entry.entry("train"), "train", None, folder),
+        evaluation=_problems(entry.entry("evaluation"), "test", 20, folder),
+        budget=budget,
+        exact=entry.flag("exact", defaults.exact),
+        samples=samples,
+        k=min(entry.number("k", defaults.k), samples),
+    )
+    entry.refuse_others()
+    return arena
+
+
+def _problems(entry: _Entry, split: str, count: int | None, folder: Path) -> Problems:
+    file = entry.text("file", "")
+    if file:
+        split, count, file = "all", None, str(folder / file)
+    problems = Problems(
+        entry.text("split", split), entry.number("count", count), entry.number("seed", 0, least=0), file
+    )
+    if problems.split not in SPLITS:
+        raise ValueError(f"{entry.at('split')}: there is no split {problems.split!r}{_hint(problems.split, SPLITS)}")
+    entry.refuse_others()
+    return problems
+
+
+def _budget(entry: _Entry) -> Budget:
+    limits = {name: entry.amount(name) for name in _BUDGETS if entry.has(name)}
+    entry.refuse_others(_BUDGETS)
+    if not limits:
+        raise ValueError(f"{entry.place} sets no limit; give at least one of {', '.join(_BUDGETS)}")
+    whole = {name: value if name == "seconds" else int(value) for name, value in limits.items()}
+    try:
+        return Budget(**whole)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{entry.place}: {error}") from None
+
+
+def _contestant(entry: _Entry) -> Contestant:
+    agent = entry.text("agent")
+    contestant = Contestant(entry.text("name", agent), agent, entry.mapping("options"))
+    entry.refuse_others()
+    return contestant
+
+
+def _quoted(entry: _Entry) -> Quoted:
+    scores = entry.entry("scores")
+    numbers = {str(name): scores.amount(name) for name in scores.data}
+    quoted = Quoted(entry.text("environment"), entry.text("agent"), entry.text("source"), numbers)
+    entry.refuse_others()
+    return quoted
+
+
+def _check_names(suite: Suite, path: str) -> None:
+    for what, names in (
+        ("environments", [arena.name for arena in suite.environments]),
+        ("agents", [contestant.name for contestant in suite.agents]),
+        ("seeds", list(map(str, suite.seeds))),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            remedy = "list each seed once" if what == "seeds" else "give one of them another name:"
+            raise ValueError(f"'{path}': {what} has {twice[0]!r} twice; {remedy}")
+    known = [arena.name for arena in suite.environments]
+    for quoted in suite.quoted:
+        if quoted.environment not in known:
+            raise ValueError(
+                f"'{path}': quoted: there is no environment {quoted.environment!r}{_hint(quoted.environment, known)}"
+            )
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+
+
+class _Entry:
+    """One mapping of the file and its place: reads its values, and then refuses what was not read.
+
+    A plain text in the place of a mapping stands for its key `short`.
+    """
+
+    def __init__(self, data: Any, place: str, short: str = "") -> None:
+        if isinstance(data, str) and short:
+            data = {short: data}
+        if not isinstance(data, dict):
+            raise ValueError(f"{place} must be a mapping of keys to values, got {_shown(data)}")
+        self.data, self.place = data, place
+        self._read: list[str] = []
+
+    def at(self, key: str) -> str:
+        """Returns the place of a key for messages: 'suite.yaml': environments[0].kwargs."""
+        return f"{self.place}.{key}" if "': " in self.place else f"{self.place}: {key}"
+
+    def has(self, key: str) -> bool:
+        """Returns whether the key is there."""
+        self._read.append(key)
+        return key in self.data
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Returns a text; one that is not there and has no default is a mistake."""
+        return str(self._value(key, (str,), "a text", default))
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Returns true or false."""
+        return bool(self._value(key, (bool,), "true or false", default))
+
+    def number(self, key: str, default: Any, least: int = 1) -> Any:
+        """Returns a whole number, or the default."""
+        if not self.has(key) and default is None:
+            return None
+        value = self._value(key, (int,), f"a whole number of at least {least}", default)
+        if value < least:
+            raise ValueError(f"{self.at(key)} must be a whole number of at least {least}, got {value}")
+        return value
+
+    def numbers(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns a list of whole numbers."""
+        values = self._value(key, (list,), "a list such as [0, 1, 2]", list(default))
+        if not values or not all(type(value) is int and value >= 0 for value in values):
+            raise ValueError(f"{self.at(key)} must be a list of whole numbers such as [0, 1, 2], got {_shown(values)}")
+        return tuple(values)
+
+    def amount(self, key: str) -> float:
+        """Returns a number that is not negative."""
+        value = self._value(key, (int, float), "a number", None)
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{self.at(key)} must be a number of at least 0, got {value}")
+        return float(value)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Returns a mapping of keywords, empty if it is not there."""
+        values = self._value(key, (dict,), "a mapping such as {difficulty: easy}", {})
+        if not all(isinstance(name, str) for name in values):
+            raise ValueError(f"{self.at(key)}: names of keywords must be texts, got {_shown(list(values))}")
+        return dict(values)
+
+    def entry(self, key: str) -> _Entry:
+        """Returns the mapping below a key, empty if it is not there."""
+        return _Entry(self._value(key, (object,), "", {}), f"{self.at(key)}")
+
+    def entries(self, key: str, short: str) -> list[_Entry]:
+        """Returns the mappings of a list."""
+        values = self._value(key, (list,), "a list with at least one entry", None)
+        if not values:
+            raise ValueError(f"{self.at(key)} must be a list with at least one entry, got none")
+        return [_Entry(value, f"{self.at(key)}[{number}]", short) for number, value in enumerate(values)]
+
+    def refuse_others(self, known: Sequence[str] = ()) -> None:
+        """Raises ValueError for a key that nobody asked for."""
+        asked = list(dict.fromkeys([*known, *self._read]))
+        for key in self.data:
+            if key not in asked:
+                raise ValueError(f"{self.place}: unknown key {str(key)!r}{_hint(str(key), asked)}")
+
+    def _value(self, key: str, types: tuple[type, ...], wanted: str, default: Any) -> Any:
+        if not self.has(key):
+            if default is None:
+                self._refuse_misspelt(key)
+                raise ValueError(f"{self.place} has no {key!r}; add {wanted}")
+            return default
+        value = self.data[key]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
+            raise ValueError(f"{self.at(key)} must be {wanted}, got {_shown(value)}")
+        return value
+
+    def _refuse_misspelt(self, key: str) -> None:
+        for other in self.data:
+            if other not in self._read and get_close_matches(str(other), [key]):
+                raise ValueError(f"{self.place}: unknown key {str(other)!r}; did you mean {key!r}?")
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,349 @@
+"""Benchmark runs: cells in processes of their own, failures that stay alone, and kills at any moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from baselines.bench import SUITE_FILE, Run, check_cells, read_run, run_suite, select, suite_cells
+from baselines.bench_progress import remaining_seconds
+from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, run_cell, training_keywords
+from baselines.suites import Suite, parse_suite
+from baselines.workers import in_processes, on_ray
+
+REPOSITORY = Path(__file__).parent.parent
+TINY = """
+environments:
+  - id: gfn_envs/NumberLine-v0
+    evaluation: {split: all, count: 3}
+    train: {split: all}
+  - {id: gfn_envs/Game24-v0, kwargs: {count: 3}, evaluation: {count: 2}}
+agents:
+  - uniform
+  - {name: walker, agent: "tests.bench_agents:Walker", options: {rate: 0.03}}
+seeds: [0, 1]
+budget: {environment_steps: 40}
+samples: 4
+k: 2
+focus: walker
+"""
+LINE = TINY.replace("  - {id: gfn_envs/Game24-v0, kwargs: {count: 3}, evaluation: {count: 2}}\n", "")
+
+
+def suite(text: str = LINE, **agents: str) -> Suite:
+    """The tiny suite, with agents of the test's own beside the walker: name=Class."""
+    added = "".join(f'  - {{name: {name}, agent: "tests.bench_agents:{kind}"}}\n' for name, kind in agents.items())
+    return parse_suite(text.replace("seeds:", f"{added}seeds:"), REPOSITORY / "tiny.yaml")
+
+
+def here(cells: Sequence[Cell], on_start) -> Iterator[tuple[Cell, Outcome]]:
+    """A runner without processes."""
+    for cell in cells:
+        on_start(cell)
+        yield cell, run_cell(cell)
+
+
+def processes(folder: Path, jobs: int = 2):
+    return partial(in_processes, jobs=jobs, folder=folder)
+
+
+def what_counts(run: Run) -> list[object]:
+    """Everything about the outcomes but what time and memory were."""
+    return [
+        (outcome.description, repr(outcome.problems), outcome.curve, outcome.notes, outcome.costs["environment_steps"])
+        if isinstance(outcome, CellResult) and "environment_steps" in outcome.costs
+        else (outcome.description, repr(outcome.problems))
+        if isinstance(outcome, CellResult)
+        else outcome
+        for outcome in run.outcomes
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "run"
+    run_suite(suite(), folder, here, "gfn bench tiny.yaml")
+    return folder
+
+
+# -- cells -----------------------------------------------------------------------------------------
+def test_a_cell_is_named_by_what_decides_its_result():
+    first, *others = suite_cells(suite(TINY))
+    assert len({first.key, *(cell.key for cell in others)}) == len(others) + 1 == 8
+    renamed = replace(first, arena=replace(first.arena, name="x"), contestant=replace(first.contestant, name="y"))
+    assert renamed.key == first.key
+    assert replace(first, arena=replace(first.arena, samples=5)).key != first.key
+    assert Cell.from_description(json.loads(json.dumps(first.description))).key == first.key
+
+
+def test_a_cell_learns_on_training_problems_and_is_scored_on_others():
+    walker = suite_cells(suite())[1]
+    result = run_cell(walker)
+    assert 40 <= result.costs["environment_steps"] <= 80
+    assert "seconds" not in result.costs  # what is measured is not asked
+    assert {"training_seconds", "training_cpu_seconds", "evaluation_cpu_seconds"} <= result.costs.keys()
+    assert result.costs["peak_memory"] > 1e6
+    assert result.curve[-1]["environment_steps"] == result.costs["environment_steps"]
+    assert result.notes[0] == "3 of the 3 evaluation problems are training problems too."
+    for problem in result.problems:
+        assert 0 <= problem.scores["total_variation"] <= 1
+        assert problem.scores["chance"] < 1
+        assert sum(shares["sampled"] for shares in problem.solutions.values()) == problem.scores["success_at_1"]
+    loaded = CellResult.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+    assert repr(loaded.problems) == repr(result.problems)
+
+
+def test_agents_are_scored_on_the_same_problems_and_train_on_those_of_the_suite():
+    arena = suite_cells(suite(TINY))[2].arena
+    assert training_keywords(arena) == {"count": 3, "split": "train"}
+    few = replace(arena, train=replace(arena.train, count=3, seed=1))
+    keywords = training_keywords(few)
+    assert keywords == training_keywords(few)
+    assert (keywords["split"], len(keywords["problems"])) == ("all", 3)
+    held_out = {problem.id for problem in evaluation_problems(arena)[1]}
+    assert held_out == {problem.id for problem in evaluation_problems(arena)[1]}
+    json.dumps(keywords)
+
+
+def test_seeds_differ_and_repeat(unbroken: Path):
+    run = read_run(unbroken)
+    first, second = (run.outcomes[place] for place in (1, 3))
+    assert (run.cells[1].label, run.cells[3].label) == ("NumberLine, walker, seed 0", "NumberLine, walker, seed 1")
+    assert first.problems != second.problems
+    again = run_cell(run.cells[1])
+    assert (repr(again.problems), again.curve) == (repr(first.problems), first.curve)
+
+
+def test_an_agent_that_cannot_say_how_it_plays_is_scored_by_samples():
+    silent = suite_cells(suite(silent="Silent"))[2]
+    scores = run_cell(silent).problems[0].scores
+    assert math.isnan(scores.get("total_variation", math.nan))
+    assert 0 <= scores["success_at_1"] <= 1
+
+
+def test_a_trained_agent_is_not_trained_again(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("COUNT", str(tmp_path / "count"))
+    cell = suite_cells(suite(counting="Counting"))[2]
+    first, second = run_cell(cell, tmp_path / "agents"), run_cell(cell, tmp_path / "agents")
+    assert (tmp_path / "count").read_text() == "x"
+    assert repr(first.problems) == repr(second.problems)
+    assert first.curve == second.curve
+    assert first.costs["training_seconds"] == second.costs["training_seconds"]
+
+
+# -- runs ------------------------------------------------------------------------------------------
+def test_processes_give_what_one_process_gives(unbroken: Path, tmp_path: Path):
+    started, ended = [], []
+    run_suite(
+        suite(), tmp_path, processes(tmp_path), on_start=started.append, on_end=lambda cell, _: ended.append(cell)
+    )
+    assert what_counts(read_run(tmp_path)) == what_counts(read_run(unbroken))
+    assert len(started) == len(ended) == 4
+    assert not list((tmp_path / "cells").glob("*.partial"))
+
+
+def test_a_finished_run_is_not_run_again_and_a_larger_suite_keeps_it(unbroken: Path):
+    before = {file: file.stat().st_mtime_ns for file in (unbroken / "cells").iterdir()}
+    run_suite(suite(), unbroken, lambda cells, on_start: iter([] if not cells else pytest.fail("run again")))
+    asked: list[Cell] = []
+    run_suite(suite(TINY), unbroken, lambda cells, on_start: iter(asked.extend(cells) or ()))
+    assert {cell.arena.name for cell in asked} == {"Game24"}
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    run_suite(suite(), unbroken, here, "gfn bench tiny.yaml")
+
+
+def test_a_failing_cell_stays_alone_and_is_tried_again(tmp_path: Path, monkeypatch):
+    wrong = suite(failing="Failing", killed="Killed", leaving="Leaving")
+    run_suite(wrong, tmp_path, processes(tmp_path))
+    run = read_run(tmp_path)
+    failures = {cell.contestant.name: o for cell, o in zip(run.cells, run.outcomes, strict=True) if cell.seed == 0}
+    assert isinstance(failures["walker"], CellResult)
+    assert failures["failing"].error == "RuntimeError: the walker has no legs"
+    assert "bench_agents.py" in failures["failing"].traceback
+    assert "was killed (signal 9): the machine may have run out of memory" in failures["killed"].error
+    assert failures["killed"].traceback.endswith("last words\n")
+    assert failures["leaving"].error == "the process ended with exit status 3 and no result"
+
+    monkeypatch.setenv("REPAIRED", str(tmp_path))
+    asked = []
+    run_suite(wrong, tmp_path, lambda cells, on_start: (asked.append(c) or (c, run_cell(c)) for c in cells[:1]))
+    assert [cell.contestant.name for cell in asked] == ["failing"]
+    again = read_run(tmp_path)
+    assert sum(isinstance(outcome, Failure) for outcome in again.outcomes) == 5
+    assert isinstance(again.outcomes[2], CellResult)
+
+
+def test_two_runs_do_not_fill_one_folder(tmp_path: Path):
+    def nested(cells: Sequence[Cell], on_start) -> Iterator[tuple[Cell, Outcome]]:
+        with pytest.raises(ValueError, match="another run is filling"):
+            run_suite(suite(), tmp_path, here)
+        yield from ()
+
+    run_suite(suite(), tmp_path, nested)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty and not the folder of a benchmark run"):
+        run_suite(suite(), other, here)
+    assert [file.name for file in other.iterdir()] == ["letter.txt"]
+    with pytest.raises(ValueError, match=f"it has no {SUITE_FILE}"):
+        read_run(other)
+
+
+def test_a_damaged_result_is_named(unbroken: Path, tmp_path: Path):
+    run_suite(suite(), tmp_path, lambda cells, on_start: ((cell, run_cell(cell)) for cell in cells[:1]))
+    (file,) = (tmp_path / "cells").iterdir()
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(ValueError, match=r"is damaged \(.*\); delete it and run the suite again"):
+        read_run(tmp_path)
+
+
+def test_words_select_cells():
+    cells = suite_cells(suite(TINY))
+    assert [cell.label for cell in select(cells, ["Game24", "walker", "1"])] == ["Game24, walker, seed 1"]
+    assert len(select(cells, ["walker", "uniform", "0"])) == 4
+    assert select(cells, []) == cells
+    with pytest.raises(ValueError, match="nothing in this suite is called 'Game42'"):
+        select(cells, ["Game42"])
+
+
+def test_remaining_time_by_hand():
+    uniform, walker, *_ = cells = suite_cells(suite(TINY))
+    assert remaining_seconds(cells, {}, [], 2) is None
+    ended = [(uniform, 2.0), (walker, 10.0)]
+    # waiting: game with uniform and walker (same agents: 2, 10), then all four of seed 1 (2, 10, 2, 10)
+    assert remaining_seconds(cells[2:], {}, ended, 2) == pytest.approx((2 + 10 + 2 + 10 + 2 + 10) / 2)
+    assert remaining_seconds(cells[2:], {cells[3].key: 4.0}, ended, 1) == pytest.approx(32)
+    assert remaining_seconds(cells[7:], {cells[7].key: 11.0}, ended, 8) == 0
+
+
+# -- kills -----------------------------------------------------------------------------------------
+RUN = """
+import sys
+from functools import partial
+from pathlib import Path
+from baselines.bench import run_suite
+from baselines.suites import parse_suite
+from baselines.workers import in_processes
+folder = Path(sys.argv[1])
+suite = parse_suite(sys.stdin.read(), Path(sys.argv[2]))
+try:
+    run_suite(suite, folder, partial(in_processes, jobs=2, folder=folder))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def start(folder: Path, text: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", RUN, str(folder), str(REPOSITORY / "tiny.yaml")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True)
+    process.stdin.write(text)
+    process.stdin.close()
+    return process
+
+
+def wait_until(condition, process: subprocess.Popen) -> None:
+    while not condition():
+        assert process.poll() is None, "the run ended before the moment of the test"
+        time.sleep(0.01)
+
+
+def files(folder: Path, pattern: str) -> int:
+    return len(list(folder.glob(pattern)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pattern", "count"), [("logs/*", 1), ("cells/*.json", 1), ("agents/*/training.json", 2), ("cells/*.json", 5)]
+)
+def test_a_killed_run_goes_on_to_what_an_unbroken_run_gives(tmp_path: Path, pattern: str, count: int):
+    text = LINE.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    process = start(broken, text)
+    wait_until(lambda: files(broken, pattern) >= count, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for file in (broken / "cells").glob("*.json"):
+        json.loads(file.read_text())
+    finished = {file: file.stat().st_mtime_ns for file in (broken / "cells").glob("*.json")}
+    resumed = start(broken, text)
+    assert resumed.wait() == 0
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished
+    run_suite(suite(text), whole, here)
+    assert what_counts(read_run(broken)) == what_counts(read_run(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_its_run(tmp_path: Path, number: int):
+    """Ctrl-C reaches the whole group, a kill the parent alone; either way no cell plays on."""
+    folder = tmp_path / "run"
+    text = LINE.replace("seeds:", '  - {name: endless, agent: "tests.bench_agents:Endless"}\nseeds:')
+    process = start(folder, text)
+    wait_until(lambda: files(folder, "cells/*.json") == 4 and files(folder, "logs/*") == 6, process)
+    group = [
+        int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and group_of(entry) == process.pid
+    ]
+    assert len(group) > 2
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+        assert process.wait() == 130
+    else:
+        process.send_signal(number)
+        process.wait()
+    while any(group_of(Path(f"/proc/{pid}")) == process.pid for pid in group):
+        time.sleep(0.05)
+    run = read_run(folder)
+    assert sum(isinstance(outcome, CellResult) for outcome in run.outcomes) == 4
+    assert sum(outcome is None for outcome in run.outcomes) == 2
+
+
+def group_of(entry: Path) -> int:
+    """The process group of a running process, 0 for one that is no more."""
+    try:
+        state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if state == "Z" else int(group)
+
+
+# -- Ray -------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_a_ray_cluster_gives_what_one_process_gives(unbroken: Path, tmp_path: Path):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        wrong = suite(killed="Killed", failing="Failing")
+        run_suite(wrong, tmp_path, partial(on_ray, address=cluster.address, jobs=2))
+    finally:
+        cluster.shutdown()
+    run = read_run(tmp_path)
+    outcomes = {cell.label: outcome for cell, outcome in zip(run.cells, run.outcomes, strict=True)}
+    assert "RuntimeError: the walker has no legs" in outcomes["NumberLine, failing, seed 0"].error
+    assert "the Ray worker gave no result" in outcomes["NumberLine, killed, seed 1"].error
+    kept = [outcome for outcome in run.outcomes if isinstance(outcome, CellResult)]
+    assert what_counts(replace(run, outcomes=tuple(kept))) == what_counts(read_run(unbroken))
+
+
+def test_without_ray_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r'Ray is an optional dependency: pip install "gfn-gym\[ray\]"'):
+        next(on_ray([], lambda cell: None, "auto", 1))
+
+
+def test_everything_of_the_tiny_suite_can_be(unbroken: Path):
+    check_cells(suite_cells(suite(TINY)))
