@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from gfn_envs.cli import main
+from gfn_envs.problems import split_of
+from gfn_envs.tasks.game24 import Game24Problem
 
 GAME, LINE = "gfn_envs/Game24-v0", "gfn_envs/NumberLine-v0"
 FAST = ["--steps", "2", "--problems-per-step", "1", "--samples-per-problem", "2", "--checkpoint-every", "1"]
@@ -59,7 +61,7 @@ def test_help_needs_no_training_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
-    for command in ("analyse", "demo", "envs", "evaluate", "play", "train"):
+    for command in ("analyse", "demo", "envs", "evaluate", "play", "report", "train"):
         assert command in done.stdout
 
 
@@ -168,7 +170,7 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
         assert low <= document[key]["value"] <= high
     assert document["chance"]["value"] < document["optimum"]["value"] == 1.0
     assert document["elbo"]["value"] < document["log_z"]["value"]
-    assert 0 < document["perfect_sampled_distance"]["value"] < document["sampled_distance"]["value"] <= 1
+    assert 0 < document["target_sampled_distance"]["value"] < document["sampled_distance"]["value"] <= 1
     for row in document["problems"]:
         assert len(row["solutions"]) == row["n_solutions"]
         assert sum(p["agent"] for p in row["solutions"].values()) == pytest.approx(row["exact_success"])
@@ -183,21 +185,58 @@ def test_worked_examples_are_kept_for_evaluation(gfn, tmp_path):
     assert gfn(*words, "--output", run, "--resume", "--steps", "3")[0] == 0
     assert json.loads((run / "agent.json").read_text())["template"] == template
     refused(gfn("train", LINE, *FAST, "--output", run, "--resume"), "other prompts")
-    assert gfn("evaluate", run, LINE, "--limit", "1", "--samples", "2", "--json")[0] == 0
+    refused(gfn("train", "gfn_envs/Game24-v0", *FAST, "--output", run, "--resume"), f"started on {LINE}")
+    status, out, err = gfn("evaluate", run, LINE, "--limit", "1", "--samples", "2", "--json")
+    assert (status, json.loads(out)["k"]) == (0, 2)
+    assert "was trained on" not in err
+    _, _, err = gfn("evaluate", run, GAME, "--limit", "1", "--samples", "2", "--json")
+    assert f"was trained on {LINE} and is evaluated on {GAME}" in err
 
 
 def test_evaluate_named_agents(gfn, puzzles, tmp_path):
-    written = tmp_path / "trajectories.jsonl"
+    written = tmp_path / "evaluation"
     status, out, _ = gfn(
         "evaluate", "uniform", GAME, "--problems", puzzles, "--samples", "4", "--json", "--exact", "--output", written
     )
     document = json.loads(out)
     assert status == 0
     assert math.isclose(document["exact_success"]["value"], document["chance"]["value"], rel_tol=1e-9)
-    assert len(written.read_text().splitlines()) == 8
+    assert sorted(path.name for path in written.iterdir()) == [
+        "evaluation.csv",
+        "evaluation.json",
+        "trajectories.jsonl",
+    ]
+    assert len((written / "trajectories.jsonl").read_text().splitlines()) == 8
+    assert json.loads((written / "evaluation.json").read_text()) == document
+    refused(gfn("evaluate", "uniform", GAME, "--output", written), "exists")
     status, out, _ = gfn("evaluate", "baselines.random_legal:RandomLegalAgent", LINE, "--limit", "2", "--samples", "2")
     assert status == 0
     assert "chance" in out
+
+
+def test_evaluate_refuses_what_it_cannot_do(gfn, tmp_path, monkeypatch):
+    """An agent that only acts has no exact scores; a file without test problems says which split to name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mute.py").write_text(
+        "class Mute:\n"
+        "    def act(self, observations, admissible_actions, rng):\n"
+        "        return [actions[0] for actions in admissible_actions]\n"
+    )
+    refused(gfn("evaluate", "mute:Mute", GAME, "--limit", "1", "--exact"), "Mute has no action_probabilities")
+    (tmp_path / "one.jsonl").write_text('{"numbers": [1, 1, 4, 6]}\n')
+    split = "test" if split_of(Game24Problem((1, 1, 4, 6))) != "test" else "validation"
+    refused(gfn("evaluate", "uniform", GAME, "--problems", "one.jsonl", "--split", split), split, "split='all'")
+
+
+def test_a_page_is_made_of_an_evaluation(gfn, tmp_path):
+    folder = tmp_path / "evaluation"
+    status, out, _ = gfn("evaluate", "uniform", LINE, "--limit", "2", "--samples", "4", "--output", folder)
+    assert status == 0
+    assert f"next, for a page with plots: gfn report {folder}" in out
+    assert gfn("report", folder)[0] == 0
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    (folder / "evaluation.json").write_text("{}")
+    refused(gfn("report", folder), "is not an evaluation")
 
 
 LARGE = ("gfn_envs/BlocksWorld-v0", "--env-kwargs", '{"blocks": 6, "length": 8, "slack": 12}')
@@ -241,6 +280,9 @@ def test_what_is_too_large_to_list_is_simulated_and_says_so(gfn):
         (("check", "os:environ"), ("environ",)),
         (("evaluate", "unifrom", GAME), ("uniform",)),
         (("evaluate", "uniform", GAME, "--samples", "0"), ("samples",)),
+        (("evaluate", "uniform", GAME, "--samples", "4", "--k", "5"), ("--k", "4 samples")),
+        (("evaluate", "uniform", GAME, "--limit", "1", "--beta", "0"), ("beta",)),
+        (("report", "."), ("neither evaluation.json nor results.json",)),
         (("evaluate", "os:nothing", GAME), ("os:nothing",)),
         (("train", "gfn_envs/Game25-v0"), ("Game24",)),
         (("train", GAME, "--resume"), ("--output",)),
