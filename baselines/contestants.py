@@ -3,26 +3,24 @@
 All of them start from the same masked policy (`model`), see the same texts and training problems, and share one
 budget. `METHODS` says how each trains, `baselines.tuned` with which options in which environment.
 
-What counts as an environment step: an action played in training, by the policy or in local search; and for
-supervised fine-tuning, the warm start included, a demonstrated action when it is first shown. What is trained on again
-(replay, further epochs) counts once. Not counted are the episodes that supervised training plays for its learning
-curve, from which nothing is learnt, and the solver demonstrations that a GFlowNet may put into its replay
-(`demonstrations_per_problem`, off by default).
+What counts as an environment step: an action played in training, by the policy or in local search, and a demonstrated
+action when it is first shown. What is trained on again (replay, further epochs) counts once. Not counted are the
+episodes that supervised training plays for its learning curve, from which nothing is learnt.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from baselines.contestant import Contestant, Meter
 from baselines.sft import SFTConfig, supervise
 from baselines.tuned import tuned
 from gfn_agents.agent import GFlowNetAgent, load_policy, training_kwargs
@@ -37,53 +35,6 @@ from gfn_envs.rollout import rollout
 _ENDLESS = 10**9
 _WATCHED_EPISODES, _WATCHED_EVERY = 32, 10
 """Supervised training plays no episodes; for its learning curve so many are played every so many batches."""
-
-
-@dataclass
-class Meter:
-    """What training has used up, and its learning curve.
-
-    Args:
-        budget: what it may use.
-    """
-
-    budget: Budget
-    environment_steps: int = 0
-    tokens: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-    cpu_started: float = field(default_factory=time.process_time)
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time since training began."""
-        return time.monotonic() - self.started
-
-    @property
-    def used_up(self) -> bool:
-        """Whether training must end."""
-        return self.budget.used_up(self.environment_steps, self.tokens, self.seconds)
-
-    def count_tokens(self, policy: LanguageModelPolicy) -> None:
-        """Counts from now on the tokens that the model evaluates: to play, to learn, and to learn in less memory."""
-
-        def hook(model: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            self.tokens += int(keywords["input_ids"].numel())
-
-        policy.model.register_forward_pre_hook(hook, with_kwargs=True)
-
-    def note(self, success: float) -> None:
-        """Adds a row to the learning curve."""
-        self.curve.append({"environment_steps": float(self.environment_steps), "success": success})
-
-    def costs(self) -> dict[str, float]:
-        """Returns what was used up."""
-        return {
-            "environment_steps": float(self.environment_steps),
-            "tokens": float(self.tokens),
-            "cpu_seconds": time.process_time() - self.cpu_started,
-            "seconds": self.seconds,
-        }
 
 
 @dataclass(frozen=True)
@@ -175,7 +126,7 @@ _ON_POLICY = ("reinforce", "grpo", "ppo_clip")
 
 
 # -- the agent -------------------------------------------------------------------------------------
-class PolicyAgent:
+class PolicyAgent(Contestant):
     """A language-model policy that learns by one of `METHODS`.
 
     Args:
@@ -196,9 +147,8 @@ class PolicyAgent:
             if name not in known:
                 raise ValueError(f"{method} has no option {name!r}; options are {', '.join(known) or 'none'}")
         self.method, self.model, self.options = method, model, options
+        super().__init__()
         self._policy: LanguageModelPolicy | None = None
-        self._costs: dict[str, float] = {}
-        self._curve: list[dict[str, float]] = []
 
     def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         """Trains from the model that the agent was made with; the last batch may go beyond the budget."""
@@ -211,7 +161,7 @@ class PolicyAgent:
         meter = Meter(budget)
         meter.count_tokens(self.policy)
         METHODS[self.method](Lesson(self.policy, env_id, kwargs, env, seed, options, meter))
-        self._costs, self._curve = meter.costs(), meter.curve
+        self.costs, self.curve = meter.costs(), meter.curve
 
     @property
     def policy(self) -> LanguageModelPolicy:
@@ -221,26 +171,9 @@ class PolicyAgent:
         return self._policy
 
     @property
-    def costs(self) -> Mapping[str, float]:
-        """What training used up: environment_steps, tokens (evaluated by the model), cpu_seconds, seconds."""
-        return self._costs
-
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """Rows of environment_steps and success, the share of solved training episodes."""
-        return self._curve
-
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns one sampled action for each observation."""
-        return self.policy.act(observations, admissible_actions, rng)
-
-    def action_probabilities(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
-        """Returns the probabilities of the legal actions of each observation."""
-        return self.policy.action_probabilities(observations, admissible_actions)
+    def player(self) -> LanguageModelPolicy:
+        """The policy."""
+        return self.policy
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the policy, and how it was made."""
@@ -251,7 +184,7 @@ class PolicyAgent:
         self.policy.save(partial_policy)
         shutil.rmtree(home / "policy", ignore_errors=True)
         os.replace(partial_policy, home / "policy")
-        values = {"method": self.method, "options": self.options, "costs": self._costs, "curve": self._curve}
+        values = {"method": self.method, "options": self.options, "costs": self.costs, "curve": self.curve}
         write_agent_file(home, self, values)
 
     @classmethod
@@ -264,7 +197,7 @@ class PolicyAgent:
         values = read_agent_file(folder)
         try:
             agent = cls(values["method"], Path(folder) / "policy", **values["options"])
-            agent._costs, agent._curve = dict(values["costs"]), list(values["curve"])
+            agent.costs, agent.curve = dict(values["costs"]), list(values["curve"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"'{folder}' holds no agent that PolicyAgent saved ({error!r})") from None
         return agent

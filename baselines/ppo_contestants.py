@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
+from baselines.contestant import Contestant, Meter
 from baselines.ppo import MaskablePPOAgent, PPOAgent
 from baselines.tuned import tuned
 from gfn_agents.agent import training_kwargs
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
 
 
-class PPOContestant:
+class PPOContestant(Contestant):
     """PPO without masks.
 
     Args:
@@ -31,13 +29,12 @@ class PPOContestant:
     """
 
     method: ClassVar[str] = "ppo"
-    player: ClassVar[type[PPOAgent]] = PPOAgent
+    algorithm: ClassVar[type[PPOAgent]] = PPOAgent
 
     def __init__(self, **options: Any) -> None:
+        super().__init__()
         self.options = options
         self._agent: PPOAgent | None = None
-        self._costs: dict[str, float] = {}
-        self._curve: list[dict[str, float]] = []
 
     def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         """Trains a new network; the last round of experience may go beyond the budget.
@@ -47,51 +44,35 @@ class PPOContestant:
         """
         if budget.environment_steps is None and budget.seconds is None:
             raise ValueError(f"{self.method} counts no tokens; give it a budget of environment_steps or seconds")
-        started, cpu_started = time.monotonic(), time.process_time()
-        self._agent = self.player(
+        meter = Meter(budget)
+        self._agent = self.algorithm(
             env_id, training_kwargs(dict(env_kwargs or {})), seed, **{**tuned(self.method, env_id), **self.options}
         )
-        self._curve, steps = [], 0
-        while not budget.used_up(environment_steps=steps, seconds=time.monotonic() - started):
+        while not meter.used_up:
             row = self._agent.learn(1)[-1]  # one round of experience
-            steps = row["env_steps"]
+            meter.environment_steps = row["env_steps"]  # illegal attempts included
             if not math.isnan(row["success"]):  # else no episode ended in this round
-                self._curve.append({"environment_steps": float(steps), "success": row["success"]})
-        self._costs = {
-            "environment_steps": float(steps),
-            "cpu_seconds": time.process_time() - cpu_started,
-            "seconds": time.monotonic() - started,
-        }
+                meter.note(row["success"])
+        self.costs, self.curve = meter.costs(), meter.curve
 
     @property
-    def costs(self) -> Mapping[str, float]:
-        """What training used up: environment_steps (illegal attempts included), cpu_seconds, seconds."""
-        return self._costs
+    def player(self) -> PPOAgent:
+        """The trained network.
 
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """Rows of environment_steps and success, the share of solved training episodes."""
-        return self._curve
-
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns one sampled action for each observation."""
-        return self._trained.act(observations, admissible_actions, rng)
-
-    def action_probabilities(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
-        """Returns the probabilities of the legal actions of each observation."""
-        return self._trained.action_probabilities(observations, admissible_actions)
+        Raises:
+            ValueError: there is none yet.
+        """
+        if self._agent is None:
+            raise ValueError(f"{self.method} has no network before it knows its environment; call learn or load first")
+        return self._agent
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the network, and how it was made; the training problems are left out."""
-        trained = self._trained
+        trained = self.player
         kwargs = {name: value for name, value in trained.arguments["env_kwargs"].items() if name != "problems"}
         trained.arguments["env_kwargs"] = kwargs
         trained.save(Path(folder) / "policy")
-        write_agent_file(folder, self, {"options": self.options, "costs": self._costs, "curve": self._curve})
+        write_agent_file(folder, self, {"options": self.options, "costs": self.costs, "curve": self.curve})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> PPOContestant:
@@ -103,21 +84,15 @@ class PPOContestant:
         values = read_agent_file(folder)
         try:
             agent = cls(**values["options"])
-            agent._costs, agent._curve = dict(values["costs"]), list(values["curve"])
+            agent.costs, agent.curve = dict(values["costs"]), list(values["curve"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"'{folder}' holds no agent that {cls.__name__} saved ({error!r})") from None
-        agent._agent = cls.player.load(Path(folder) / "policy")
+        agent._agent = cls.algorithm.load(Path(folder) / "policy")
         return agent
-
-    @property
-    def _trained(self) -> PPOAgent:
-        if self._agent is None:
-            raise ValueError(f"{self.method} has no network before it knows its environment; call learn or load first")
-        return self._agent
 
 
 class MaskablePPOContestant(PPOContestant):
     """PPO whose mask keeps it on legal actions."""
 
     method = "maskable_ppo"
-    player = MaskablePPOAgent
+    algorithm = MaskablePPOAgent

@@ -64,9 +64,7 @@ def exact_sampler(
 ) -> TabulatedAgent:
     """Returns the agent that reaches every end in proportion to R^beta: no agent is nearer to the target.
 
-    Where histories merge, the exact sampler may play differently in two problems at places that look alike, because
-    the places from which one can come there differ (NumberLine with several starts); then it is made of one problem
-    at a time.
+    Where a text hides what the target depends on, no reader can sample it; then make one of each problem.
 
     Args:
         beta: the target is proportional to R^beta.

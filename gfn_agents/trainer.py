@@ -63,7 +63,7 @@ class _Sample:
         fresh: trajectories of the behaviour policy.
         found: what local search put in the place of some of them.
         shown: demonstrations.
-        environment_steps: what fresh and found cost.
+        environment_steps: what all of these cost, demonstrations alike.
         visits: how often each action of each prompt was taken.
     """
 
@@ -219,7 +219,8 @@ class Trainer:
         ]
         known = set(map(id, fresh))
         found = [trajectory for trajectory in search.kept if id(trajectory) not in known]
-        return _Sample(fresh, found, shown, sum(len(t.steps) for t in fresh + search.proposed), visits.gained())
+        cost = sum(len(trajectory.steps) for trajectory in fresh + search.proposed + shown)
+        return _Sample(fresh, found, shown, cost, visits.gained())
 
     def _search(
         self, problems: list[Any], played: list[Trajectory], agent: Tempered, streams: dict[str, np.random.Generator]
