@@ -79,7 +79,8 @@ def train_objective(objective: str, lesson: Lesson) -> None:
     """Trains by an objective of `gfn_agents.objectives`, after a warm start on demonstrations if there is one."""
     meter, options = lesson.meter, {**lesson.options, "objective": objective}
     warm_steps = options.pop("warm_start", 0)
-    _imitate(lesson, SFTConfig(), lambda: meter.environment_steps < warm_steps and not meter.used_up)
+    imitation = SFTConfig(**tuned("sft", lesson.env_id))
+    _imitate(lesson, imitation, lambda: meter.environment_steps < warm_steps and not meter.used_up)
     if meter.used_up:
         return
     before = meter.environment_steps

@@ -6,16 +6,24 @@ legal actions (cross-entropy), at states that the exact sampler visits. ALFWorld
 to list; there it learns what a planner does, at states of play that strays from the plan. No test or
 validation problem is used, neither by the tokenizer nor by the model.
 
-It is made in three runs, first Game24 and NumberLine, then BlocksWorld, then the other three, each
-with what came before repeated:
+It is made in five runs: first Game24 and NumberLine, then BlocksWorld, then the other three, each with what came before
+repeated, and twice more with all of them:
 
     python examples/make_default_policy.py --minutes 36 --output /tmp/first
     python examples/make_default_policy.py --minutes 27 --seed 1 --start /tmp/first --output /tmp/second \\
         --shares '{"BlocksWorld": 0.67, "Game24": 0.3, "NumberLine": 0.03}' --learning-rate 1.2e-3
-    python examples/make_default_policy.py --minutes 42 --seed 2 --start /tmp/second --learning-rate 1.2e-3 \\
-        --learned Game24 NumberLine BlocksWorld \\
+    python examples/make_default_policy.py --minutes 42 --seed 2 --start /tmp/second --output /tmp/third \\
+        --learning-rate 1.2e-3 --learned Game24 NumberLine BlocksWorld \\
         --shares '{"Game24": 0.22, "BlocksWorld": 0.2, "NumberLine": 0.02, "PrOntoQA": 0.28, "BlackJack": 0.03,
                   "ALFWorld": 0.25}'
+    python examples/make_default_policy.py --minutes 44 --seed 3 --start /tmp/third --output /tmp/fourth \\
+        --learning-rate 1e-3 --learned Game24 NumberLine BlocksWorld PrOntoQA BlackJack ALFWorld \\
+        --shares '{"Game24": 0.24, "BlocksWorld": 0.24, "NumberLine": 0.06, "PrOntoQA": 0.24, "BlackJack": 0.06,
+                  "ALFWorld": 0.16}'
+    python examples/make_default_policy.py --minutes 18 --seed 4 --start /tmp/fourth \\
+        --learning-rate 9e-4 --learned Game24 NumberLine BlocksWorld PrOntoQA BlackJack ALFWorld \\
+        --shares '{"Game24": 0.14, "BlocksWorld": 0.46, "NumberLine": 0.12, "PrOntoQA": 0.22, "BlackJack": 0.02,
+                  "ALFWorld": 0.04}'
 
 The last writes the `from_pretrained` folder gfn_agents/checkpoints/default and its card README.md.
 """

@@ -1,0 +1,340 @@
+"""The experiment of Flow of Reasoning: learn from a few published problems, find every plan of unseen ones.
+
+Yu et al. (arXiv 2406.05673) train a language model of 8 billion parameters on 15 BlocksWorld problems, some 150 problem
+visits in 40 optimizer steps, and count the problems of the same length that 20 attempts solve (40 for 6 steps), and
+the distinct plans. Here one model is taken as it is but for the mask of legal actions (untrained), fine-tuned on solver
+plans of the problems (sft), and trained as a GFlowNet: VarGrad, local search, and replay, into which the same solver
+plans are put, as the problems are published with a plan. SFT and GFlowNet take equally many optimizer steps on equally
+many problems. All play the same unseen problems, none of which is a training problem in other colours.
+
+    python examples/flow_of_reasoning.py --problems blocksworld/step_4.json                    # the embedded model
+    python examples/flow_of_reasoning.py --problems blocksworld/step_6.json --length 6 --model smollm2
+    python examples/flow_of_reasoning.py --problems game24/24_train.csv --env Game24
+
+writes table.md, results.json, curves.svg, and for each method a folder of which `gfn report` makes a page. The same
+command goes on after an interruption: finished evaluations are kept, the GFlowNet continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from baselines.canvas import AGENT_COLOURS, KEY_ROW, WIDTH, canvas, key_row, percent
+from baselines.plots import style_axes
+from baselines.sft import SFTConfig, supervise
+from gfn_agents.agent import GFlowNetAgent, load_policy
+from gfn_agents.cli import hide_loading_bars
+from gfn_agents.config import TrainConfig
+from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.logs import RunLogs, read_history
+from gfn_agents.model_options import ModelOptions
+from gfn_agents.policy import sample_actions
+from gfn_agents.progress import TrainingBar
+from gfn_agents.trainer import StepReport
+from gfn_envs.cli import progress
+from gfn_envs.env import make_text_env
+from gfn_envs.evaluation import evaluate_agent
+from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation
+from gfn_envs.files import finite_json, write_folder, write_whole
+from gfn_envs.metrics import Estimate
+from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems
+from gfn_envs.rollout import ProbabilisticAgent, rollout
+
+METHODS = ("untrained", "sft", "gflownet")
+COLUMNS = (
+    "success_at_1",
+    "greedy_success",
+    "pass_at_k",
+    "diversity",
+    "coverage",
+    "sampled_distance",
+    "total_variation",
+)
+PUBLISHED = {
+    ("BlocksWorld", 4): {"pass_at_k": "0.984", "diversity": "1.27 of 1.31"},
+    ("BlocksWorld", 6): {"pass_at_k": "0.784", "diversity": "1.33 of 1.49"},
+}
+"""Of Flow of Reasoning with 8 billion parameters, on test problems of its own."""
+MAY_CHANGE = ("output", "steps", "minutes")
+"""Options with which an experiment may go on that was started with others."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The experiment of Flow of Reasoning: an untrained model, SFT and a GFlowNet beside each other.
+
+    Args:
+        problems: file of published training problems.
+        env: environment of these problems.
+        length: steps of a BlocksWorld plan.
+        model: "default", the small embedded model, is trained itself; "smollm2", a folder or a hub name by an adapter.
+        steps: optimizer steps of SFT and of the GFlowNet.
+        minutes: most CPU minutes of training of each.
+        problems_per_step: problems of each optimizer step.
+        samples_per_problem: fresh episodes of each of them.
+        demonstrations: most solver plans of each, for SFT and, through replay, for the GFlowNet.
+        learning_rate: of both.
+        evaluation_problems: most unseen problems.
+        split: of the unseen problems; "default" has read the training split of all environments.
+        exact: also measure the exact distance to the target, where all states can be listed.
+        seed: of everything that is drawn.
+        output: folder of the results.
+    """
+
+    problems: Path
+    env: Literal["BlocksWorld", "Game24", "PrOntoQA"] = "BlocksWorld"
+    length: int = 4
+    model: str = "default"
+    steps: int = 40
+    minutes: float = 60.0
+    problems_per_step: int = 4
+    samples_per_problem: int = 4
+    demonstrations: int = 4
+    learning_rate: float = 1e-4
+    evaluation_problems: int = 50
+    split: Literal["all", "test"] = "all"
+    exact: bool = False
+    seed: int = 0
+    output: Path = Path("runs/flow_of_reasoning")
+
+    @property
+    def env_id(self) -> str:
+        """Id of the environment."""
+        return f"gfn_envs/{self.env}-v0"
+
+    @property
+    def family(self) -> dict[str, Any]:
+        """Keywords of the environment whose generated problems are like the published ones."""
+        return {"length": self.length} if self.env == "BlocksWorld" else {}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Keywords of the environment with the published problems."""
+        return {**self.family, "problems": str(self.problems.resolve()), "split": "all"}
+
+    @property
+    def attempts(self) -> int:
+        """Attempts at each unseen problem, which is also the k of pass@k."""
+        return 40 if self.family.get("length", 0) >= 6 else 20
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """How the model is loaded."""
+        return ModelOptions(use_peft=self.model != "default")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained agent, what its training cost, and the share of solved training episodes by optimizer step."""
+
+    agent: ProbabilisticAgent
+    costs: dict[str, float]
+    curve: list[dict[str, float]]
+
+
+# -- training --------------------------------------------------------------------------------------
+def train_sft(options: Options, policy: LanguageModelPolicy, task: Any, training: ProblemSet[Any]) -> Trained:
+    """Imitates solver plans, one optimizer step a batch; its curve is from other episodes, not learned from."""
+    config = SFTConfig(options.problems_per_step, max(options.demonstrations, 1), 1, options.learning_rate)
+    watching, batches, spent, since = np.random.default_rng([options.seed, 1]), 0, 0.0, time.process_time()
+    costs: dict[str, float] = {}
+    curve: list[dict[str, float]] = []
+
+    def go_on(steps: int) -> bool:
+        nonlocal batches, spent, since
+        spent += time.process_time() - since
+        costs.update(environment_steps=steps, cpu_seconds=spent)
+        further = batches < options.steps and spent < 60 * options.minutes
+        if batches % max(options.steps // 4, 1) == 0 or not further:
+            played = rollout(task, policy, list(training), watching)
+            curve.append({"step": batches, "success": sum(t.success for t in played) / len(played)})
+            print(f"SFT, step {batches}: {percent(curve[-1]['success'])} solved", file=sys.stderr, flush=True)
+        batches, since = batches + 1, time.process_time()
+        return further
+
+    supervise(policy, task, training, config, np.random.default_rng(options.seed), go_on)
+    return Trained(policy, costs, curve)
+
+
+def train_gflownet(options: Options, folder: Path) -> Trained:
+    """Trains with VarGrad, replay and local search, from the last checkpoint of the run folder if there is one."""
+    config = TrainConfig(
+        steps=options.steps,
+        problems_per_step=options.problems_per_step,
+        samples_per_problem=options.samples_per_problem,
+        learning_rate=options.learning_rate,
+        local_search="greedy",
+        demonstrations_per_problem=options.demonstrations,
+        checkpoint_every=5,
+        seed=options.seed,
+    )
+    agent = GFlowNetAgent(
+        options.env_id,
+        options.model,
+        options.training,
+        folder=folder,
+        config=config,
+        model_options=options.model_options,
+    )
+    if folder.is_dir():
+        agent.resume()
+    trainer, most = agent.trainer, 60 * options.minutes
+    with RunLogs(folder, trainer.steps_done + 1) as logs, TrainingBar(config.steps, trainer.steps_done) as bar:
+
+        def on_step(report: StepReport) -> None:
+            logs.write(report)
+            bar.update(report)
+            trainer.stop_requested = report.cpu_seconds >= most
+
+        if trainer.cpu_seconds < most:
+            agent.learn(on_step=on_step)
+    costs = {"environment_steps": trainer.environment_steps, "cpu_seconds": trainer.cpu_seconds}
+    return Trained(agent, costs, [{"step": row["step"], "success": row["success"]} for row in read_history(folder)])
+
+
+# -- evaluation ------------------------------------------------------------------------------------
+class Remembering:
+    """An agent that asks a trained one only once for each text: many attempts at a problem meet few different ones."""
+
+    def __init__(self, agent: ProbabilisticAgent) -> None:
+        self.agent = agent
+        self.known: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
+
+    def action_probabilities(
+        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        """Returns the probabilities of the legal actions of each observation."""
+        keys = [(text, tuple(legal)) for text, legal in zip(observations, admissible_actions, strict=True)]
+        if new := [key for key in dict.fromkeys(keys) if key not in self.known]:
+            answers = self.agent.action_probabilities([text for text, _ in new], [legal for _, legal in new])
+            self.known.update(zip(new, answers, strict=True))
+        return [self.known[key] for key in keys]
+
+    def act(
+        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
+    ) -> list[str]:
+        """Returns one sampled action for each observation."""
+        return sample_actions(self, observations, admissible_actions, rng)
+
+
+def unseen_problems(options: Options, training: ProblemSet[Any]) -> ProblemSet[Any]:
+    """Returns generated problems, none of which is a training problem in other names."""
+    known = {problem.canonical for problem in training}
+    family = make_text_env(options.env_id, {**options.family, "split": options.split}).problems
+    unseen = GeneratedProblems(family.sample, (lambda problem: problem.canonical not in known,))
+    return unseen.take(options.evaluation_problems, np.random.default_rng(options.seed))
+
+
+def evaluate(options: Options, method: str) -> Evaluation:
+    """Returns the kept evaluation of a method; without one, trains, evaluates and keeps it."""
+    folder = options.output / method
+    if (folder / "evaluation.json").is_file():
+        return Evaluation.load(folder / "evaluation.json")
+    task = make_text_env(options.env_id, options.family).task
+    training = load_problems(task, options.problems)
+    if method == "gflownet":
+        trained = train_gflownet(options, options.output / "gflownet-run")
+    else:
+        policy = load_policy(options.model, model_options=options.model_options, seed=options.seed)
+        trained = train_sft(options, policy, task, training) if method == "sft" else Trained(policy, {}, [])
+
+    unseen = unseen_problems(options, training)
+    k, rng = options.attempts, np.random.default_rng(options.seed)
+    found = evaluate_agent(task, Remembering(trained.agent), unseen, k, k, rng, options.exact)
+    problems = tuple(progress(found, len(unseen), f"evaluating {method}"))
+    settings = {"costs": trained.costs, "curve": trained.curve}
+    evaluation = Evaluation(method, options.env_id, k, k, options.seed, 1.0, options.exact, settings, problems)
+    write_folder(folder, evaluation.files())
+    return evaluation
+
+
+# -- what is written -------------------------------------------------------------------------------
+def table(evaluations: Sequence[Evaluation], published: dict[str, str]) -> str:
+    """Returns a Markdown table: methods with 95 % intervals, between chance and the exact sampler."""
+    first, everyone = evaluations[0], [evaluation.estimates() for evaluation in evaluations]
+    yardsticks = everyone[0]  # the same for all
+    shown = [s for s in SHOWN_SCORES if s.name in COLUMNS and any(np.isfinite(own[s.name].value) for own in everyone)]
+
+    def row(name: str, cells: list[str], costs: dict[str, float]) -> str:
+        spent = [f"{costs[cost]:,.0f}" if cost in costs else "" for cost in ("environment_steps", "cpu_seconds")]
+        return f"| {' | '.join([name, *cells, *spent])} |"
+
+    def yardstick(name: str) -> str:
+        return f"{yardsticks[name].value:.3f}" if name in yardsticks and np.isfinite(yardsticks[name].value) else ""
+
+    def measured(score: Estimate) -> str:
+        return f"{score.value:.3f} ({score.low:.2f} to {score.high:.2f})" if np.isfinite(score.value) else ""
+
+    titles = ["", *(first.text(score)[0] for score in shown), "environment steps", "CPU seconds"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    lines.append(row("chance", [yardstick(score.chance) for score in shown], {}))
+    for evaluation, own in zip(evaluations, everyone, strict=True):
+        lines.append(row(evaluation.agent, [measured(own[s.name]) for s in shown], evaluation.settings["costs"]))
+    lines.append(row("exact sampler", [yardstick(score.target) for score in shown], {}))
+    if published:
+        lines.append(row("published, 8B", [published.get(score.name, "") for score in shown], {}))
+    solutions = yardsticks["n_solutions"].value
+    having = f", which have {solutions:.2f} solutions on average" if np.isfinite(solutions) else ""
+    return "\n".join([*lines, "", f"{first.samples} attempts at each of {len(first.problems)} problems{having}.", ""])
+
+
+def curves_plot(evaluations: Sequence[Evaluation]) -> str:
+    """Returns the share of solved training episodes by optimizer step, the mean of the last ones, as SVG."""
+    curves = {e.agent: e.settings["curve"] for e in evaluations if e.settings["curve"]}
+    key = KEY_ROW * len(curves) + 12
+    height = key + 240
+    with canvas("flow-of-reasoning", WIDTH, height) as (whole, finish):
+        axes = whole.figure.add_axes((46 / WIDTH, 40 / height, (WIDTH - 62) / WIDTH, 190 / height))
+        for place, (name, rows) in enumerate(curves.items()):
+            solved, recent = [row["success"] for row in rows], 1 + len(rows) // 10
+            means = [float(np.mean(solved[max(0, end - recent) : end])) for end in range(1, len(rows) + 1)]
+            key_row(whole, place, AGENT_COLOURS[place], name, f"last {percent(means[-1])}")
+            axes.plot([row["step"] for row in rows], means, color=AGENT_COLOURS[place], linewidth=2.5)
+        axes.set_ylim(-0.02, 1.02)
+        style_axes(axes, "optimizer steps", percent=True)
+        return finish("Solved training episodes by optimizer steps")
+
+
+def run(options: Options) -> str:
+    """Runs the experiment, or the rest of it, writes the results and returns the table.
+
+    Raises:
+        ValueError: an option makes no sense, or the folder holds an experiment with other ones.
+    """
+    given = {name: str(value) for name, value in asdict(options).items()}
+    described = {name: value for name, value in given.items() if name not in MAY_CHANGE}
+    settings = options.output / "settings.json"
+    if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")) != described:
+        raise ValueError(f"'{options.output}' holds an experiment with other options; name another --output")
+    load_problems(make_text_env(options.env_id, options.family).task, options.problems)
+    write_whole(settings, json.dumps(described, indent=1) + "\n")
+    evaluations = [evaluate(options, method) for method in METHODS]
+    text = table(evaluations, PUBLISHED.get((options.env, options.length), {}))
+    results = {"options": given, "methods": [evaluation.to_json() for evaluation in evaluations]}
+    write_whole(options.output / "table.md", text)
+    write_whole(options.output / "results.json", json.dumps(finite_json(results), indent=1) + "\n")
+    write_whole(options.output / "curves.svg", curves_plot(evaluations) + "\n")
+    return text
+
+
+def main() -> None:
+    """Reads the options and prints the table."""
+    options = tyro.cli(Options)
+    hide_loading_bars()
+    try:
+        print(f"{run(options)}\nwritten to {options.output}")
+    except (ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
