@@ -258,32 +258,36 @@ def evaluate(options: Options, method: str) -> Evaluation:
 
 
 # -- what is written -------------------------------------------------------------------------------
+def known(estimates: dict[str, Estimate], name: str) -> bool:
+    """Says whether a score was measured and is defined."""
+    return name in estimates and bool(np.isfinite(estimates[name].value))
+
+
 def table(evaluations: Sequence[Evaluation], published: dict[str, str]) -> str:
     """Returns a Markdown table: methods with 95 % intervals, between chance and the exact sampler."""
     first, everyone = evaluations[0], [evaluation.estimates() for evaluation in evaluations]
     yardsticks = everyone[0]  # the same for all
-    shown = [s for s in SHOWN_SCORES if s.name in COLUMNS and any(np.isfinite(own[s.name].value) for own in everyone)]
+    shown = [s for s in SHOWN_SCORES if s.name in COLUMNS and any(known(own, s.name) for own in everyone)]
 
     def row(name: str, cells: list[str], costs: dict[str, float]) -> str:
         spent = [f"{costs[cost]:,.0f}" if cost in costs else "" for cost in ("environment_steps", "cpu_seconds")]
         return f"| {' | '.join([name, *cells, *spent])} |"
 
     def yardstick(name: str) -> str:
-        return f"{yardsticks[name].value:.3f}" if name in yardsticks and np.isfinite(yardsticks[name].value) else ""
+        return f"{yardsticks[name].value:.3f}" if known(yardsticks, name) else ""
 
-    def measured(score: Estimate) -> str:
-        return f"{score.value:.3f} ({score.low:.2f} to {score.high:.2f})" if np.isfinite(score.value) else ""
+    def measured(own: dict[str, Estimate], name: str) -> str:
+        return f"{own[name].value:.3f} ({own[name].low:.2f} to {own[name].high:.2f})" if known(own, name) else ""
 
     titles = ["", *(first.text(score)[0] for score in shown), "environment steps", "CPU seconds"]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     lines.append(row("chance", [yardstick(score.chance) for score in shown], {}))
     for evaluation, own in zip(evaluations, everyone, strict=True):
-        lines.append(row(evaluation.agent, [measured(own[s.name]) for s in shown], evaluation.settings["costs"]))
+        lines.append(row(evaluation.agent, [measured(own, s.name) for s in shown], evaluation.settings["costs"]))
     lines.append(row("exact sampler", [yardstick(score.target) for score in shown], {}))
     if published:
         lines.append(row("published, 8B", [published.get(score.name, "") for score in shown], {}))
-    solutions = yardsticks["n_solutions"].value
-    having = f", which have {solutions:.2f} solutions on average" if np.isfinite(solutions) else ""
+    having = f", which have {yardstick('n_solutions')} solutions on average" if known(yardsticks, "n_solutions") else ""
     return "\n".join([*lines, "", f"{first.samples} attempts at each of {len(first.problems)} problems{having}.", ""])
 
 
