@@ -25,7 +25,7 @@ grpo 0.85 and 0.15; sft, after 1,008 steps with 3e-4: 0.88 and 0.12. From the em
 steps, over 12 problems of the validation split: BlocksWorld (4 steps) 0.82 and 0.18 before training, sft 0.96 and 0.04,
 gflownet 0.90 and 0.10 without a warm start, 0.95 and 0.05 after 800 demonstrated steps, and the same after 900 with
 demonstrations in replay, which off-policy objectives alone can use, as grpo with 900; PrOntoQA (easy) 0.42 and 0.58
-before training, sft 0.998 and 0.002, gflownet 0.45 and 0.55 without a warm start, 0.994 and 0.006 after 900 steps of it.
+before training, sft 0.998 and 0.002, gflownet 0.45 and 0.55 without a warm start, 0.994 and 0.006 after 900 steps.
 Where a solver lists all solutions of a problem, imitating it is nearly the target itself, and hard to beat in so few
 steps. A budget should be well above these 900 steps.
 
