@@ -230,12 +230,14 @@ def test_remaining_time_by_hand():
 
 # -- kills -----------------------------------------------------------------------------------------
 RUN = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 from baselines.bench import run_suite
 from baselines.suites import parse_suite
 from baselines.workers import in_processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
 folder = Path(sys.argv[1])
 suite = parse_suite(sys.stdin.read(), Path(sys.argv[2]))
 try:
