@@ -136,7 +136,12 @@ def test_training_changes_the_policy_and_counts_what_it_costs():
     trainer.run(reports.append)
     assert any(not torch.equal(before[name], tensor) for name, tensor in weights(trainer).items())
     assert [report.step for report in reports] == [1, 2, 3, 4]
-    assert reports[-1].environment_steps == 4 * 2 * 3 * 2
+    played, shown = 4 * 2 * 3, sum(len(demonstrated(problem)) for problem in trainer.problems)
+    assert reports[-1].environment_steps == 2 * (played + shown), "every episode of this game has two steps"
+
+
+def demonstrated(problem):
+    return demonstrations(GAME, problem, 2, np.random.default_rng(0))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
