@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from baselines.cells import Cell, CellResult, Outcome
+from gfn_agents.progress import LiveBar
 
 
-class BenchBar:
+class BenchBar(LiveBar):
     """Shows a run on standard error: one line a finished cell, and a bar below them.
 
     Args:
@@ -30,8 +29,7 @@ class BenchBar:
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task = self._progress.add_task("", total=len(cells), completed=finished)
+        super().__init__(columns, len(cells), finished)
         self._waiting, self._jobs = {cell.key: cell for cell in cells}, jobs
         self._started: dict[str, float] = {}
         self._durations: dict[str, tuple[Cell, float]] = {}
@@ -51,7 +49,7 @@ class BenchBar:
             said = f"success@1 {sum(success) / len(success):.1%}, {seconds:.0f} s"
         else:
             said = f"[bold red]FAILED[/]: {escape(outcome.error)}"
-        self._progress.console.print(f"{escape(cell.label)}: {said}", highlight=False)
+        self.say(f"{escape(cell.label)}: {said}")
         self._progress.advance(self._task)
         self._describe()
 
@@ -62,15 +60,6 @@ class BenchBar:
         left = remaining_seconds(list(self._waiting.values()), spent, list(self._durations.values()), self._jobs)
         about = f"about {_clock(left)} left" if left is not None and self._waiting else ""
         self._progress.update(self._task, description=escape(f"{about}  now: {running}" if running else about))
-
-    def __enter__(self) -> BenchBar:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
 
 def remaining_seconds(

@@ -23,7 +23,7 @@ from baselines.suites import Arena, Contestant, Problems
 from gfn_envs.agents import Budget, TrainableAgent, load_agent
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.evaluation import evaluate_agent
-from gfn_envs.files import finite_json, write_whole
+from gfn_envs.files import finite_json, number_from_json, write_whole
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
 from gfn_envs.versions import versions
@@ -263,4 +263,4 @@ def _peak_memory() -> float:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float("nan") if value is None else float(value) for name, value in values.items()}
+    return {name: number_from_json(value) for name, value in values.items()}

@@ -11,7 +11,6 @@ episodes that supervised training plays for its learning curve, from which nothi
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -30,6 +29,7 @@ from gfn_agents.objectives import ON_POLICY
 from gfn_agents.trainer import StepReport
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv, make_text_env
+from gfn_envs.files import whole_folder
 from gfn_envs.rollout import rollout
 
 _ENDLESS = 10**9
@@ -178,15 +178,10 @@ class PolicyAgent(Contestant):
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the policy, and how it was made."""
-        home = Path(folder)
-        partial_policy = home / ".partial-policy"
-        shutil.rmtree(partial_policy, ignore_errors=True)
-        partial_policy.mkdir(parents=True)
-        self.policy.save(partial_policy)
-        shutil.rmtree(home / "policy", ignore_errors=True)
-        os.replace(partial_policy, home / "policy")
+        with whole_folder(Path(folder) / "policy") as partial:
+            self.policy.save(partial)
         values = {"method": self.method, "options": self.options, "costs": self.costs, "curve": self.curve}
-        write_agent_file(home, self, values)
+        write_agent_file(folder, self, values)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> PolicyAgent:

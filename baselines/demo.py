@@ -194,16 +194,12 @@ def _exhibit_place(graphs: Sequence[StateGraph[Any, Any]]) -> int:
     return fitting[0] if fitting else 0
 
 
-def _target_policy(graph: StateGraph[Any, Any]) -> list[np.ndarray]:
-    return graph.flow_policy(graph.log_flows(graph.log_rewards))
-
-
 def _distribution(graph: StateGraph[Any, Any], policies: dict[str, list[np.ndarray]]) -> DistributionExhibit:
-    return distribution_exhibit(graph, policies, _target_policy(graph))
+    return distribution_exhibit(graph, policies, graph.target_policy())
 
 
 def _tree(graph: StateGraph[Any, Any], policy: list[np.ndarray]) -> TreeExhibit:
-    return TreeExhibit(graph.problem.id, solution_tree(graph, policy, _target_policy(graph)), GFLOWNET)
+    return TreeExhibit(graph.problem.id, solution_tree(graph, policy, graph.target_policy()), GFLOWNET)
 
 
 def _gflownet_curve(folder: Path) -> Curve:

@@ -40,8 +40,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from baselines.pointer_policy import MaskablePointerPolicy, PointerFeatures, PointerPolicy
-from baselines.sb3_adapter import default_vocabulary_size, draw, encode_by_default, legal_probabilities, token_env
-from gfn_envs.agents import AGENT_FILE, class_name, read_agent_file, write_agent_file
+from baselines.sb3_adapter import default_vocabulary_size, encode_by_default, legal_probabilities, token_env
+from gfn_envs.agents import AGENT_FILE, SamplingAgent, class_name, read_agent_file, write_agent_file
 from gfn_envs.wrappers import Encode
 
 
@@ -63,7 +63,7 @@ class LearningCurveRow(TypedDict):
     cpu_seconds: float
 
 
-class PPOAgent:
+class PPOAgent(SamplingAgent):
     """PPO of Stable-Baselines3, without masks: rows without an action are illegal moves to be unlearned.
 
     Args:
@@ -154,12 +154,6 @@ class PPOAgent:
         curve = _LearningCurve(on_progress)
         self._model.learn(total_steps, callback=curve, log_interval=None, reset_num_timesteps=False)
         return curve.rows
-
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns one legal action for each observation, drawn from `action_probabilities`."""
-        return draw(self.action_probabilities(observations, admissible_actions), admissible_actions, rng)
 
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.exact import EnumerationLimit, StateGraph
-from gfn_envs.files import finite_json, write_whole
+from gfn_envs.files import finite_json, number_from_json, write_whole
 from gfn_envs.metrics import Estimate
 
 CHANCE = "chance"
@@ -96,10 +96,10 @@ class AgentResult:
     def from_json(cls, data: Mapping[str, Any]) -> AgentResult:
         """Returns the result that `to_json` wrote."""
         scores = {
-            name: Estimate(_number(value["value"]), *map(_number, value["interval"]))
+            name: Estimate(number_from_json(value["value"]), *map(number_from_json, value["interval"]))
             for name, value in data["scores"].items()
         }
-        costs = {name: _number(value) for name, value in data["costs"].items()}
+        costs = {name: number_from_json(value) for name, value in data["costs"].items()}
         return cls(data["name"], data["description"], scores, costs)
 
 
@@ -363,9 +363,5 @@ def solution_tree(
     return grow(0, graph.problem.id, 1.0, 1.0)
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
 def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
-    return tuple(map(_number, values))
+    return tuple(map(number_from_json, values))

@@ -21,13 +21,14 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 
 import gfn_envs  # noqa: F401  # registers the ids
+from gfn_envs.agents import SamplingAgent
 from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
 
 _PROMPTS_AT_ONCE = 256
 _READABLE = (ActorCriticPolicy, MaskableActorCriticPolicy, DQNPolicy, QRDQNPolicy)
 
 
-class SB3Agent:
+class SB3Agent(SamplingAgent):
     """A trained model as an agent.
 
     >>> env = token_env("gfn_envs/Game24-v0", {"split": "train"})
@@ -70,12 +71,6 @@ class SB3Agent:
             raise ValueError(f"{name} learned on {model.observation_space} and '{env_id}' has {seen[0]}; name its own")
         self.model = model
 
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns one legal action for each observation, drawn from `action_probabilities`."""
-        return draw(self.action_probabilities(observations, admissible_actions), admissible_actions, rng)
-
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
     ) -> list[np.ndarray]:
@@ -104,16 +99,6 @@ def legal_probabilities(
             scores = _scores(policy, tokens, masks).double().cpu().numpy()
         found += [_softmax(row[: len(actions)]) for row, actions in zip(scores, legal, strict=True)]
     return found
-
-
-def draw(
-    probabilities: Sequence[np.ndarray], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-) -> list[str]:
-    """Returns one legal action for each row of probabilities."""
-    return [
-        actions[int(rng.choice(len(actions), p=row))]
-        for actions, row in zip(admissible_actions, probabilities, strict=True)
-    ]
 
 
 def _scores(policy: Any, tokens: Mapping[str, Tensor], masks: np.ndarray) -> Tensor:

@@ -27,13 +27,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from gfn_envs.agents import Budget
+from gfn_envs.hints import did_you_mean
 from gfn_envs.problems import SPLITS
 
 SHIPPED = Path(__file__).parent / "suites"
@@ -289,8 +289,7 @@ def _check_names(suite: Suite, path: str) -> None:
 
 
 def _hint(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    return did_you_mean(word, known, f"; there are {', '.join(known)}")
 
 
 class _Entry:
@@ -385,8 +384,8 @@ class _Entry:
 
     def _refuse_misspelt(self, key: str) -> None:
         for other in self.data:
-            if other not in self._read and get_close_matches(str(other), [key]):
-                raise ValueError(f"{self.place}: unknown key {str(other)!r}; did you mean {key!r}?")
+            if other not in self._read and (hint := did_you_mean(str(other), [key])):
+                raise ValueError(f"{self.place}: unknown key {str(other)!r}{hint}")
 
 
 def _shown(value: Any) -> str:

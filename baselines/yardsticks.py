@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gfn_envs.agents import SamplingAgent
 from gfn_envs.exact import DEFAULT_LIMIT, StateGraph, enumerate_states
 from gfn_envs.task import ProblemT, Task
 
@@ -20,7 +21,7 @@ _SAME = 1e-9
 PolicyOfGraph = Callable[[StateGraph[Any, Any]], list[np.ndarray]]
 
 
-class TabulatedAgent:
+class TabulatedAgent(SamplingAgent):
     """Plays what a table says.
 
     Args:
@@ -29,15 +30,6 @@ class TabulatedAgent:
 
     def __init__(self, table: dict[tuple[str, tuple[str, ...]], np.ndarray]) -> None:
         self.table = table
-
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns one action for each observation, drawn from the table."""
-        probabilities = self.action_probabilities(observations, admissible_actions)
-        return [
-            legal[int(rng.choice(len(legal), p=p))] for legal, p in zip(admissible_actions, probabilities, strict=True)
-        ]
 
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
@@ -74,13 +66,7 @@ def exact_sampler(
         EnumerationLimit: a problem has more states than that.
         ValueError: two places look alike and need different play.
     """
-
-    def play(graph: StateGraph[Any, Any]) -> list[np.ndarray]:
-        scaled = graph.log_rewards.copy()
-        scaled[list(graph.terminals)] *= beta
-        return graph.flow_policy(graph.log_flows(scaled))
-
-    return _tabulate(task, problems, play, limit)
+    return _tabulate(task, problems, lambda graph: graph.target_policy(beta), limit)
 
 
 def optimal_player(

@@ -93,7 +93,7 @@ class Example:
 def examples_of(task: Task[Any, Any], problem: Any) -> tuple[list[Example], np.ndarray]:
     """Returns the states that the exact sampler visits, the start first, and how often it does."""
     graph = enumerate_states(task, problem)
-    policy = graph.flow_policy(graph.log_flows(graph.log_rewards))
+    policy = graph.target_policy()
     visits = np.zeros(len(graph.states))
     visits[0] = 1.0
     for index, edges in enumerate(graph.edges):

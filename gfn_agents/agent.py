@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
 from gfn_envs.env import make_text_env
+from gfn_envs.files import whole_folder
 from gfn_envs.versions import versions
 
 
@@ -166,14 +165,9 @@ class GFlowNetAgent:
 
     def save(self, folder: str | Path) -> None:
         """Writes policy and options to a folder, which appears complete or not at all."""
-        final = Path(folder)
-        partial = final.with_name(f".partial-{final.name}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.policy.save(partial / "policy")
-        self._write_description(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
+        with whole_folder(folder) as partial:
+            self.policy.save(partial / "policy")
+            self._write_description(partial)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> GFlowNetAgent:

@@ -7,7 +7,6 @@ depend on how many processes trained.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from gfn_agents.config import TrainConfig
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
+from gfn_envs.files import whole_folder
 
 _KEPT_CHECKPOINTS = 2
 REFERENCE_FOLDER = "reference"
@@ -57,19 +57,15 @@ class Trained:
 
 def write_checkpoint(folder: Path, trained: Trained, counters: Counters) -> Path:
     """Writes a checkpoint into a run folder, complete or not at all, and removes all but the last two."""
-    home = folder / "checkpoints"
-    partial, final = home / f".partial-{counters.steps_done:06d}", home / f"step-{counters.steps_done:06d}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    trained.policy.save(partial / "policy")
+    final = folder / "checkpoints" / f"step-{counters.steps_done:06d}"
     if trained.reference is not None and not (folder / REFERENCE_FOLDER).exists():
-        trained.reference.save(partial / REFERENCE_FOLDER)
-        os.replace(partial / REFERENCE_FOLDER, folder / REFERENCE_FOLDER)
-    save_file(_optimizer_tensors(trained.optimizer), partial / "optimizer.safetensors")
-    trained.replay.save(partial / "replay.jsonl")
-    (partial / "trainer.json").write_text(json.dumps(asdict(counters), indent=1), encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+        with whole_folder(folder / REFERENCE_FOLDER) as partial:
+            trained.reference.save(partial)
+    with whole_folder(final) as partial:
+        trained.policy.save(partial / "policy")
+        save_file(_optimizer_tensors(trained.optimizer), partial / "optimizer.safetensors")
+        trained.replay.save(partial / "replay.jsonl")
+        (partial / "trainer.json").write_text(json.dumps(asdict(counters), indent=1), encoding="utf-8")
     for old in list_checkpoints(folder)[:-_KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
     return final

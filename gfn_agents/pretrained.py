@@ -10,7 +10,6 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,8 @@ from transformers.utils import logging
 from gfn_agents.model_options import ModelOptions, check_model_options
 from gfn_agents.smollm2 import smollm2_folder
 from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
+from gfn_envs.agents import is_model_folder
+from gfn_envs.hints import did_you_mean
 
 ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 NAMED_MODELS: dict[str | Path, Callable[[], Path]] = {
@@ -90,11 +91,6 @@ def lasting_name(source: str | Path) -> str:
     """Returns a name of the same source that holds in any working folder."""
     local = source not in NAMED_MODELS and Path(source).exists()
     return str(Path(source).resolve() if local else source)
-
-
-def is_model_folder(path: Path) -> bool:
-    """Says whether a folder holds a model, or an adapter of one."""
-    return (path / "config.json").is_file() or (path / ADAPTER_CONFIG).is_file()
 
 
 def find_device(name: str) -> torch.device:
@@ -225,9 +221,8 @@ def _check_targets(model: Any, targets: list[str]) -> None:
     for target in targets:
         if not any(f".{name}".endswith(f".{target}") for name in names):
             known = sorted({name.rpartition(".")[2] for name in names})
-            near = get_close_matches(target, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}, and all-linear"
-            raise ValueError(f"the model has no layer {target!r} that could get an adapter; {hint}")
+            hint = did_you_mean(target, known, f"; there are {', '.join(known)}, and all-linear")
+            raise ValueError(f"the model has no layer {target!r} that could get an adapter{hint}")
 
 
 def _load_with_adapter(folder: Path, options: ModelOptions, device: torch.device) -> tuple[Any, Any]:

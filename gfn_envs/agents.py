@@ -19,7 +19,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from gfn_envs.files import write_whole
+from gfn_envs.hints import did_you_mean
 from gfn_envs.rollout import Agent
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 AGENTS_GROUP = "gfn_gym.agents"
 AGENT_FILE = "agent.json"
-MODEL_FILES = ("config.json", "adapter_config.json")
-"""What a bare model folder has one of; the agent registered as "default" plays it."""
+_MODEL_FILES = ("config.json", "adapter_config.json")
+"""What a bare model folder has one of."""
 _UNNAMED = "gfn_agents.agent:GFlowNetAgent"
 """Who wrote an agent.json that names no class: run folders are older than other folders of agents."""
 
@@ -139,6 +139,23 @@ class FunctionAgent:
         ]
 
 
+class SamplingAgent:
+    """An agent that draws from its own `action_probabilities`; a class of its own gives these."""
+
+    def act(
+        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
+    ) -> list[str]:
+        """Returns one legal action for each observation, drawn from `action_probabilities`."""
+        rows = self.action_probabilities(observations, admissible_actions)
+        return [legal[int(rng.choice(len(legal), p=row))] for legal, row in zip(admissible_actions, rows, strict=True)]
+
+    def action_probabilities(
+        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        """Returns the probabilities of the legal actions of each observation, float64."""
+        raise NotImplementedError
+
+
 # -- names -----------------------------------------------------------------------------------------
 _decorated: dict[str, MakeAgent] = {}
 
@@ -186,9 +203,9 @@ def agent_maker(name: str) -> MakeAgent:
         make: MakeAgent = entry.load()
         return make
     if ":" not in name:
-        near = get_close_matches(name, agent_names(), n=1)
-        known = f"known are {', '.join(agent_names())}, run folders and package.module:Class"
-        raise ValueError(f"there is no agent {name!r}; " + (f"did you mean {near[0]!r}?" if near else known))
+        names = agent_names()
+        known = f"; known are {', '.join(names)}, run folders and package.module:Class"
+        raise ValueError(f"there is no agent {name!r}{did_you_mean(name, names, known)}")
     found = import_named(name)
     if isinstance(found, Agent) and not isinstance(found, type):  # an agent rather than its class
         return lambda: found
@@ -212,7 +229,7 @@ def load_agent(name: str | os.PathLike[str], **keywords: Any) -> Agent:
     folder = Path(name)
     if name in agent_names() or not folder.exists():
         agent = agent_maker(name)(**keywords)
-    elif any((folder / file).is_file() for file in MODEL_FILES) and not (folder / AGENT_FILE).is_file():
+    elif is_model_folder(folder) and not (folder / AGENT_FILE).is_file():
         agent = agent_maker("default")(model=folder, **keywords)
     elif keywords:
         raise ValueError(f"'{name}' is an agent as it was saved and takes no keywords, got {', '.join(keywords)}")
@@ -254,6 +271,11 @@ def write_agent_file(folder: str | os.PathLike[str], agent: Agent, values: Mappi
     except TypeError as error:
         raise ValueError(f"{type(agent).__name__} cannot be saved as JSON: {error}") from None
     write_whole(Path(folder) / AGENT_FILE, text)
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Says whether a folder holds a language model, or an adapter of one; the agent "default" plays it."""
+    return any((folder / file).is_file() for file in _MODEL_FILES)
 
 
 def class_name(kind: type) -> str:

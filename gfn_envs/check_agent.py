@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfn_envs.actions import read_action
-from gfn_envs.agents import AGENT_FILE, MODEL_FILES, Budget, TrainableAgent, read_agent_file
+from gfn_envs.agents import AGENT_FILE, Budget, TrainableAgent, is_model_folder, read_agent_file
 from gfn_envs.checks import Check
 from gfn_envs.env import Snapshot, TextEnv, make_text_env
 from gfn_envs.rollout import Agent, ProbabilisticAgent, draw_outcome, tells_probabilities
@@ -360,10 +360,7 @@ def _saved_is_loaded(subject: Subject) -> Iterator[str]:
         difference = _difference(agent, load(folder), subject)
         if difference:
             yield f"the loaded agent plays otherwise: {difference}"
-        if not (
-            any((folder / file).is_file() for file in MODEL_FILES)
-            or ((folder / AGENT_FILE).is_file() and "class" in read_agent_file(folder))
-        ):
+        if not (is_model_folder(folder) or ((folder / AGENT_FILE).is_file() and "class" in read_agent_file(folder))):
             yield Remark(f"no {AGENT_FILE} names its class, so that its folder is no name of it; see write_agent_file")
 
 

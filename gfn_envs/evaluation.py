@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.exact import EnumerationLimit, StateGraph, analyse_graph, enumerate_states
+from gfn_envs.files import number_from_json
 from gfn_envs.greedy import DeterministicAgent, GreedyAgent, PredictingAgent, greedy_success, most_probable
 from gfn_envs.metrics import (
     PUBLISHED_SAMPLES,
@@ -84,16 +85,12 @@ class ProblemEvaluation:
     def from_json(cls, data: Mapping[str, Any]) -> ProblemEvaluation:
         """Returns the evaluation that `to_json` wrote, without its trajectories; null is NaN."""
         names = ("problem_id", "kind", "weight", "solutions")
-        scores = {name: _number(value) for name, value in data.items() if name not in names}
+        scores = {name: number_from_json(value) for name, value in data.items() if name not in names}
         solutions = {
-            name: {player: _number(share) for player, share in shares.items()}
+            name: {player: number_from_json(share) for player, share in shares.items()}
             for name, shares in data["solutions"].items()
         }
         return cls(str(data["problem_id"]), str(data["kind"]), float(data["weight"]), scores, solutions, ())
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 # -- one problem after the other -------------------------------------------------------------------

@@ -151,10 +151,20 @@ class StateGraph(Generic[ProblemT, StateT]):
     def target(self, beta: float = 1.0) -> np.ndarray:
         """Returns what the exact sampler for R^beta reaches: probability of each end, shape (states,)."""
         if self.task.deterministic:
-            scaled = beta * self.log_rewards
-            scaled[np.isneginf(self.log_rewards)] = -np.inf
+            scaled = self._scaled(beta)
             return np.asarray(np.exp(scaled - self.log_flows(scaled)[0]))
-        return self.reached(self.flow_policy(self.log_flows(beta * self.log_rewards)))
+        return self.reached(self.target_policy(beta))
+
+    def target_policy(self, beta: float = 1.0) -> list[np.ndarray]:
+        """Returns the action probabilities of the exact sampler for R^beta, one array a state."""
+        return self.flow_policy(self.log_flows(self._scaled(beta)))
+
+    def _scaled(self, beta: float) -> np.ndarray:
+        """Returns beta log R at the ends and -inf elsewhere, also for beta = 0."""
+        scaled = np.full(len(self.states), -np.inf)
+        ends = list(self.terminals)
+        scaled[ends] = beta * self.log_rewards[ends]
+        return scaled
 
     # -- any policy ------------------------------------------------------------------------------
     def policy_of(self, agent: ProbabilisticAgent) -> list[np.ndarray]:

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,21 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, str]) -> None
     Raises:
         ValueError: something that is not an empty folder is at its place.
     """
+    check_free(path)
+    with whole_folder(path) as partial:
+        for name, text in files.items():
+            (partial / name).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields an empty folder to be filled, which then takes the place of what is at `path`: never half of it."""
     final = Path(path)
-    check_free(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f".partial-{final.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for name, text in files.items():
-        (partial / name).write_text(text, encoding="utf-8")
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
 
 
@@ -50,6 +58,11 @@ def finite_json(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [finite_json(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def number_from_json(value: float | None) -> float:
+    """Returns the number of a JSON value that `finite_json` made: null is NaN."""
+    return math.nan if value is None else float(value)
 
 
 def write_json_lines(path: str | os.PathLike[str], rows: Iterable[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gfn_envs.actions import IllegalActionError, read_action
+from gfn_envs.agents import SamplingAgent
 from gfn_envs.exact import StateGraph
 from gfn_envs.rollout import ProbabilisticAgent
 
@@ -52,7 +53,7 @@ def most_probable(probabilities: np.ndarray) -> np.ndarray:
     return np.asarray(best / best.sum())
 
 
-class GreedyAgent:
+class GreedyAgent(SamplingAgent):
     """Plays the most probable action of an agent that says how it plays; of those that tie, one at random."""
 
     def __init__(self, agent: ProbabilisticAgent) -> None:
@@ -64,14 +65,8 @@ class GreedyAgent:
         """Returns the probabilities of the legal actions of each observation: 1 for the chosen one."""
         return [most_probable(p) for p in self.agent.action_probabilities(observations, admissible_actions)]
 
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns the chosen action of each observation."""
-        return draw(self.action_probabilities(observations, admissible_actions), admissible_actions, rng)
 
-
-class PredictingAgent:
+class PredictingAgent(SamplingAgent):
     """Plays what an agent predicts, and says so: probability 1 for that action."""
 
     def __init__(self, agent: DeterministicAgent) -> None:
@@ -93,16 +88,3 @@ class PredictingAgent:
                 raise IllegalActionError(text, legal)
             rows.append(np.array([float(other == action) for other in legal]))
         return rows
-
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns the predicted action of each observation."""
-        return draw(self.action_probabilities(observations, admissible_actions), admissible_actions, rng)
-
-
-def draw(
-    probabilities: Sequence[np.ndarray], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-) -> list[str]:
-    """Returns one action for each row of probabilities."""
-    return [legal[int(rng.choice(len(legal), p=p))] for legal, p in zip(admissible_actions, probabilities, strict=True)]

@@ -14,7 +14,6 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,6 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from gfn_envs.files import write_json_lines
+from gfn_envs.hints import did_you_mean
 from gfn_envs.task import Problem, ProblemT, Task
 
 SPLITS = ("train", "validation", "test", "all")
@@ -45,8 +45,7 @@ def check_split(split: str) -> None:
 
 def no_such_problem(problem_id: str, ids: Collection[str]) -> ValueError:
     """Returns the error of an id that is not among the ids of a set."""
-    near = get_close_matches(problem_id, ids, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(problem_id, ids)
     return ValueError(f"there is no problem {problem_id!r} among the {len(ids)} of this environment{hint}")
 
 

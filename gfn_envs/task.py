@@ -12,11 +12,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from gfn_envs.drawing import Drawing, text_drawing
+from gfn_envs.hints import did_you_mean
 
 if TYPE_CHECKING:
     from gfn_envs.problems import ProblemSource
@@ -234,6 +234,5 @@ def check_options(task_type: type[Any], options: Mapping[str, Any], others: tupl
     known = [field.name for field in fields(task_type) if field.init] + list(others)
     for key in options:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(key, known)
             raise TypeError(f"{task_type.__name__} has no option {key!r}{hint} (options: {', '.join(known)})")

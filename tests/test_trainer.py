@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 def test_a_half_written_checkpoint_is_not_seen(tmp_path):
     trainer = small_trainer(tmp_path, steps=2)
     trainer.run()
-    (tmp_path / "checkpoints" / ".partial-000004").mkdir()
+    (tmp_path / "checkpoints" / ".partial-step-000004").mkdir()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000002"]
 
 
