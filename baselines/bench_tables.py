@@ -6,7 +6,7 @@ A table holds one score of one agent: a row a seed, a column a problem, as `base
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -26,7 +26,6 @@ from baselines.results import (
     DistributionExhibit,
 )
 from baselines.statistics import (
-    Resamples,
     draw_resamples,
     estimate,
     interval,
@@ -40,12 +39,12 @@ from baselines.statistics import (
 )
 from baselines.suites import Arena, Contestant
 from gfn_envs.evaluation_results import FAMILY_SCORES, SHOWN_SCORES
-from gfn_envs.metrics import Estimate, creativity
+from gfn_envs.metrics import Estimate, FamilyScore, creativity
 
 COMPARED = tuple(score for score in SCORES if score.name in ("success_at_1", "coverage", "total_variation"))
 """Scores of which agents are held against each other: how well, how much of all, how truly."""
 _MEANS = tuple(score for score in SHOWN_SCORES if score.name not in FAMILY_SCORES and "worst" not in score.name)
-_RATIOS = {"diversity": ("distinct_solutions", "accuracy"), "diversity_at_16": ("distinct_at_16", "pass_at_16")}
+_RATIOS = ("diversity", "diversity_at_16")
 _DECILES = ("success_at_1", "coverage")
 _PARTS = ("distinct_solutions", "distinct_at_16", "pass_at_16")
 """Scores that only serve to make others."""
@@ -177,10 +176,13 @@ def _scores(tables: Tables, agent: str) -> dict[str, Estimate]:
         return tables.table(agent, name)
 
     scores = {name: estimate(table(name), tables.weights, tables.draws) for name in (*_names(_MEANS), *_PARTS)}
-    for name, (above, below) in _RATIOS.items():
-        scores[name] = _ratio(table(above), table(below), tables.weights, tables.draws)
-    chance, best = tables.yardstick("chance"), tables.yardstick("optimum")
-    scores["normalised_score"] = _ratio(table("success_at_1") - chance, best - chance, tables.weights, tables.draws)
+    for name in _RATIOS:
+        scores[name] = _combined(tables, FAMILY_SCORES[name], table)
+
+    def between(name: str) -> np.ndarray:
+        return table(name) if name == "success_at_1" else tables.yardstick(name)
+
+    scores["normalised_score"] = _combined(tables, FAMILY_SCORES["normalised_score"], between)
     for name in _DECILES:
         scores[f"worst_decile_{name}"] = worst_decile(table(name), tables.weights, tables.draws)
     return scores
@@ -198,8 +200,8 @@ def _yardsticks(tables: Tables, player: str) -> dict[str, Estimate]:
         if player == "target" and shown.best:
             own = np.where(np.isnan(own), table(shown.best), own)
         scores[shown.name] = estimate(own, tables.weights, tables.draws)
-    for name, (above, below) in _RATIOS.items():
-        scores[name] = _ratio(table(f"{player}_{above}"), table(f"{player}_{below}"), tables.weights, tables.draws)
+    for name in _RATIOS:
+        scores[name] = _combined(tables, FAMILY_SCORES[f"{player}_{name}"], table)
     for name in _DECILES:
         shown = next(score for score in _MEANS if score.name == name)
         own = table(shown.chance if player == "chance" else shown.target)
@@ -211,16 +213,20 @@ def _names(scores: Sequence[Any]) -> list[str]:
     return [score.name for score in scores]
 
 
-def _ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray, draws: Resamples) -> Estimate:
-    """Returns the mean of one table over the mean of another, with its interval."""
-    known = np.isnan(above + below)
-    above, below = np.where(known, np.nan, above), np.where(known, np.nan, below)
+def _combined(tables: Tables, score: FamilyScore, table: Callable[[str], np.ndarray]) -> Estimate:
+    """Returns a score that is a function of means, with its interval.
+
+    Args:
+        table: returns each part of the score, shape (S, P).
+    """
+    parts = [table(name) for name in score.parts]
+    known = ~np.isnan(sum(parts))
+    parts = [np.where(known, part, np.nan) for part in parts]
     with np.errstate(divide="ignore", invalid="ignore"):
-        resampled = resampled_means(above, weights, draws) / resampled_means(below, weights, draws)
-        value = np.float64(table_mean(above, weights)) / table_mean(below, weights)
-    return interval(
-        float(value) if np.isfinite(value) else math.nan, np.where(np.isfinite(resampled), resampled, np.nan)
-    )
+        value = score.combine(*(np.array([table_mean(part, tables.weights)]) for part in parts))
+        resampled = score.combine(*(resampled_means(part, tables.weights, tables.draws) for part in parts))
+    value, resampled = (np.where(np.isfinite(found), found, np.nan) for found in (value, resampled))
+    return interval(float(value[0]), resampled)
 
 
 def _creativity(tables: Tables) -> dict[str, Estimate]:

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gfn_envs.metrics import Estimate
+from gfn_envs.metrics import Estimate, worst_deciles
 
 RESAMPLES = 1000
-WORST_SHARE = 0.1
 _TIE_DIGITS = 12
 """Decimals that count when agents are ranked, so that rounding in a mean makes no order."""
 
@@ -90,14 +89,9 @@ def worst_decile(table: np.ndarray, weights: np.ndarray, resamples: Resamples) -
 
 
 def _worst(table: np.ndarray, weights: np.ndarray, resamples: Resamples) -> np.ndarray:
-    known = ~np.isnan(table)
-    means = _ratio(resamples.seeds @ np.nan_to_num(table), resamples.seeds @ known.astype(float))
-    mass = np.where(np.isnan(means), 0.0, weights * resamples.problems)
-    order = np.argsort(means, axis=1)  # NaN comes last and has no mass
-    means, mass = np.take_along_axis(np.nan_to_num(means), order, 1), np.take_along_axis(mass, order, 1)
-    room = WORST_SHARE * mass.sum(axis=1, keepdims=True) - (mass.cumsum(axis=1) - mass)
-    used = np.clip(room, 0.0, mass)
-    return _ratio((means * used).sum(axis=1), used.sum(axis=1))
+    known = (~np.isnan(table)).astype(float)
+    means = _ratio(resamples.seeds @ np.nan_to_num(table), resamples.seeds @ known)
+    return worst_deciles(means, weights * resamples.problems)
 
 
 def performance_profile(table: np.ndarray, weights: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -273,25 +273,32 @@ def summarise(
                 result[name] = _estimate(score.combine(*means))
     for name, of in (worst or {}).items():
         if of in columns:
-            result[name] = _estimate(_worst_deciles(columns[of], weight, draws))
+            result[name] = _estimate(worst_deciles(columns[of][draws], weight[draws]))
     return result
 
 
 def worst_decile(values: Sequence[float], weights: Sequence[float]) -> float:
     """Returns the mean over the lowest tenth of the values by weight; one that straddles the border counts in part."""
-    everything = np.arange(len(values))[None]
-    return float(_worst_deciles(np.asarray(values, dtype=float), np.asarray(weights, dtype=float), everything)[0])
+    return float(worst_deciles(np.array([values], dtype=float), np.array([weights], dtype=float))[0])
 
 
-def _worst_deciles(values: np.ndarray, weight: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Returns the worst decile of each row of draws, shape (draws,); NaN values do not count."""
-    shares = np.where(np.isnan(values), 0.0, weight)[draws]
-    order = np.argsort(values[draws], axis=1, kind="stable")  # NaN last
-    shares = np.take_along_axis(shares, order, axis=1)
-    ordered = np.nan_to_num(np.take_along_axis(values[draws], order, axis=1))
+def worst_deciles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the worst decile of each row, NaN where nothing is defined; NaN values do not count.
+
+    Args:
+        values: shape (R, P).
+        weights: of the same shape.
+
+    Returns:
+        shape (R,).
+    """
+    defined = np.where(np.isnan(values), 0.0, weights)
+    order = np.argsort(values, axis=1, kind="stable")  # NaN last
+    defined = np.take_along_axis(defined, order, axis=1)
+    ordered = np.nan_to_num(np.take_along_axis(values, order, axis=1))
+    room = _DECILE * defined.sum(axis=1, keepdims=True) - (np.cumsum(defined, axis=1) - defined)
+    counted = np.clip(room, 0.0, defined)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = shares / shares.sum(axis=1, keepdims=True)
-        counted = np.clip(_DECILE - (np.cumsum(shares, axis=1) - shares), 0.0, shares)
         return np.asarray((counted * ordered).sum(axis=1) / counted.sum(axis=1))
 
 
