@@ -92,16 +92,6 @@ class Policy(nn.Module):
             said = actions.new_zeros(len(actions))
         return Scores(actions, said, self.log_flow(observations) if with_flows else said[:0])
 
-    def log_probs_and_flows(
-        self,
-        observations: Observations,
-        admissible_actions: AdmissibleActions,
-        thoughts: Sequence[Thought] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Returns what `log_probs` and `log_flow` return, from one evaluation where that can be."""
-        found = self.scores(observations, admissible_actions, thoughts or [Thought()] * len(observations), True)
-        return found.actions, found.flows
-
     def flow_parameters(self) -> list[nn.Parameter]:
         """Returns the parameters of log F, which learn at a rate of their own."""
         return []
@@ -139,15 +129,15 @@ class Policy(nn.Module):
         Raises:
             ValueError: the policy thinks, and no thoughts are given.
         """
-        if self.thought_tokens and thoughts is not None:
-            log_probs = self.log_probs(observations, admissible_actions, thoughts)
-        elif not self.thought_tokens:
+        if not self.thought_tokens:
             log_probs = self.log_probs(observations, admissible_actions)
-        else:
+        elif thoughts is None:
             raise ValueError(
                 "this policy thinks before it acts, so the probability of an action is a sum over all thoughts, which "
                 "cannot be listed; ask for its samples only, or use a policy without thoughts"
             )
+        else:
+            log_probs = self.log_probs(observations, admissible_actions, thoughts)
         table = np.exp(log_probs.double().cpu().numpy())
         table /= table.sum(axis=1, keepdims=True)
         return [row[: len(legal)] for row, legal in zip(table, admissible_actions, strict=True)]

@@ -32,7 +32,7 @@ from gfn_agents.policy import Policy
 from gfn_agents.prefix_tree import build_row, plan_rows, trunk_length
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.scoring import score_padded, score_row
-from gfn_envs.rollout import rollout
+from gfn_envs.rollout import Thought, rollout
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 
@@ -203,17 +203,22 @@ def test_log_flow_reads_the_last_token_of_each_prompt(policy, prompts_and_action
     assert together.std() > 0
 
 
+def actions_and_flows(policy, observations, actions):
+    found = policy.scores(observations, actions, [Thought()] * len(observations), with_flows=True)
+    return found.actions, found.flows
+
+
 def test_flows_are_the_same_in_one_pass_with_the_actions(policy, prompts_and_actions):
     """Packed, cut into many rows, behind a shared trunk, and in padded batches."""
     torch.nn.init.normal_(policy.flow_head.weight)
     expected, flows = policy.log_probs(*prompts_and_actions), policy.log_flow(prompts_and_actions[0])
     for change in ({}, {"row_budget": 60}, {"packed": False, "row_budget": 2000}):
         vars(policy).update(change)
-        together = policy.log_probs_and_flows(*prompts_and_actions)
+        together = actions_and_flows(policy, *prompts_and_actions)
         assert torch.allclose(together[0], expected, atol=1e-5)
         assert torch.allclose(together[1], flows, atol=1e-5)
     policy.template = PromptTemplate(instructions="Some numbers make 24, and others do not make it at all. " * 4)
-    behind_trunk = policy.log_probs_and_flows(*prompts_and_actions)[1]
+    behind_trunk = actions_and_flows(policy, *prompts_and_actions)[1]
     alone = [policy.log_flow([observation])[0] for observation in prompts_and_actions[0]]
     assert torch.allclose(behind_trunk, torch.stack(alone), atol=1e-4)
     assert flows.std() > 0
@@ -222,7 +227,7 @@ def test_flows_are_the_same_in_one_pass_with_the_actions(policy, prompts_and_act
 
 def test_flows_of_a_half_precision_model_are_float32(prompts_and_actions):
     policy = LanguageModelPolicy(make_model("llama").to(torch.bfloat16), byte_tokenizer())
-    log_probs, flows = policy.log_probs_and_flows(*prompts_and_actions)
+    log_probs, flows = actions_and_flows(policy, *prompts_and_actions)
     assert policy.flow_head.weight.dtype == log_probs.dtype == flows.dtype == torch.float32
 
 
