@@ -35,10 +35,8 @@ def demo(
     from baselines.demo import DemoConfig, run_demo
     from baselines.report import text_table, write_report
     from baselines.results import BenchmarkResults
-    from gfn_agents.cli import hide_loading_bars
     from gfn_agents.progress import TrainingBar
 
-    hide_loading_bars()
     out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
     config = DemoConfig(steps=steps, puzzles=puzzles, seed=seed)
     if fresh:

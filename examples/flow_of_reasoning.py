@@ -27,12 +27,12 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
+from transformers.utils import logging
 
 from baselines.canvas import AGENT_COLOURS, KEY_ROW, WIDTH, canvas, key_row, percent
 from baselines.plots import style_axes
 from baselines.sft import SFTConfig, supervise
 from gfn_agents.agent import GFlowNetAgent, load_policy
-from gfn_agents.cli import hide_loading_bars
 from gfn_agents.config import TrainConfig
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.logs import RunLogs, read_history
@@ -333,7 +333,7 @@ def run(options: Options) -> str:
 def main() -> None:
     """Reads the options and prints the table."""
     options = tyro.cli(Options)
-    hide_loading_bars()
+    logging.disable_progress_bar()
     try:
         print(f"{run(options)}\nwritten to {options.output}")
     except (ValueError, ImportError) as error:

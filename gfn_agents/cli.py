@@ -78,7 +78,6 @@ def train(
 
     from gfn_agents.agent import GFlowNetAgent
 
-    hide_loading_bars()
     prompts = PromptTemplate(
         _read_text(instructions) if instructions else "", style=template, thought_tokens=thought_tokens
     )
@@ -109,13 +108,6 @@ def train(
         f"{summary['steps']} steps, {summary['environment_steps']} environment steps. The policy is in '{folder}'; "
         f"next: gfn evaluate {folder} {env}\n"
     )
-
-
-def hide_loading_bars() -> None:
-    """Leaves the terminal to the one progress bar that the user waits for."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 def _train_keywords(env_kwargs: str, problems: Path | None, split: str | None) -> dict[str, Any]:

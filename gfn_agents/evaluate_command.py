@@ -57,7 +57,6 @@ def evaluate(
     """
     import numpy as np
 
-    from gfn_agents.cli import hide_loading_bars
     from gfn_envs.agents import load_agent
     from gfn_envs.evaluation import evaluate_agent
     from gfn_envs.files import check_free, write_folder
@@ -74,7 +73,6 @@ def evaluate(
     keywords = parse_env_kwargs(env_kwargs)
     made = open_env(env, keywords, problems, split)
     chosen = listed_problems(made, limit)
-    hide_loading_bars()
     player = load_agent(agent)
     _warn_of_other_environment(agent, env)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -44,6 +45,7 @@ class CommandError(Exception):
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; exits with 0, or 1 and one sentence on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of loading models: a command shows one bar, its own
     try:
         import tyro
 
