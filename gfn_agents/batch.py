@@ -49,7 +49,7 @@ import torch
 from torch import Tensor
 
 from gfn_agents.policy import Policy
-from gfn_envs.rollout import Step, Thought, Trajectory
+from gfn_envs.rollout import NO_THOUGHT, Step, Thought, Trajectory
 
 FlowSource = Literal["none", "head", "forward_looking", "stop"]
 Prompt = tuple[str, tuple[str, ...], Thought]
@@ -219,7 +219,7 @@ def _find(
             chosen = choose(trajectory, t)
             if chosen is not None:
                 observation, actions, action = chosen
-                thought = trajectory.steps[t].thought if thinks else Thought()
+                thought = trajectory.steps[t].thought if thinks else NO_THOUGHT
                 rows[n, t] = prompts.setdefault((observation, actions, thought), len(prompts))
                 columns[n, t] = actions.index(action)
                 exists[n, t] = True

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gfn_envs.rollout import Answer, ProbabilisticAgent, Thought
+from gfn_envs.rollout import NO_THOUGHT, Answer, ProbabilisticAgent, Thought
 
 POLICY_FILE = "policy.safetensors"
 Observations = Sequence[str]
@@ -66,7 +66,7 @@ class Policy(nn.Module):
 
     def think(self, observations: Observations, rng: np.random.Generator, temperature: float = 1.0) -> list[Thought]:
         """Samples one thought for each observation; a policy that does not think has empty ones."""
-        return [Thought()] * len(observations)
+        return [NO_THOUGHT] * len(observations)
 
     def thought_log_probs(self, observations: Observations, thoughts: Sequence[Thought]) -> Tensor:
         """Returns the log-probability of one thought for each observation, float32 of shape (B,).
@@ -166,7 +166,7 @@ def sample_actions(
         epsilon: probability of a uniformly random legal action instead.
     """
     thinker = agent if isinstance(agent, Policy) and agent.thought_tokens else None
-    thoughts = thinker.think(observations, rng, temperature) if thinker else [Thought()] * len(observations)
+    thoughts = thinker.think(observations, rng, temperature) if thinker else [NO_THOUGHT] * len(observations)
     keys = [(o, tuple(a), c) for o, a, c in zip(observations, admissible_actions, thoughts, strict=True)]
     distinct = list(dict.fromkeys(keys))
     seen, legal = [o for o, _, _ in distinct], [a for _, a, _ in distinct]

@@ -170,10 +170,7 @@ class Trainer:
         samples = processes.gather(own)
 
         fresh = [trajectory for sample in samples for trajectory in sample.fresh]
-        self.replay.add(trajectory for sample in samples for trajectory in sample.shown)
-        replayed = [t for name in shared for t in self.replay.sample(name, config.replay_per_problem, streams[name])]
-        self.replay.add(fresh)
-        self.replay.add(trajectory for sample in samples for trajectory in sample.found)
+        replayed = self._replayed(samples, shared, streams) if config.replay_per_problem else []
         self._count(samples, streams)
 
         trajectories, first = own.fresh + own.found + replayed, None
@@ -231,6 +228,17 @@ class Trainer:
         if config.local_search == "greedy":
             return greedy_search(self.task, problems, played, agent, streams, config.local_search_rounds)
         return metropolis(self.task, problems, played, agent, streams, config.beta, config.local_search_rounds)
+
+    def _replayed(
+        self, samples: list[_Sample], problem_ids: list[str], streams: dict[str, np.random.Generator]
+    ) -> list[Trajectory]:
+        """Returns what is drawn from replay, demonstrations included; what was played is put there afterwards."""
+        self.replay.add(trajectory for sample in samples for trajectory in sample.shown)
+        count = self.config.replay_per_problem
+        drawn = [trajectory for name in problem_ids for trajectory in self.replay.sample(name, count, streams[name])]
+        self.replay.add(trajectory for sample in samples for trajectory in sample.fresh)
+        self.replay.add(trajectory for sample in samples for trajectory in sample.found)
+        return drawn
 
     def _count(self, samples: list[_Sample], problem_ids: Iterable[str]) -> None:
         for sample in samples:

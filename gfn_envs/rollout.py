@@ -52,7 +52,7 @@ class Thought:
             raise ValueError(f"a thought has at most {_LONGEST_THOUGHT} tokens and characters, got {longest}")
 
 
-_NO_THOUGHT = Thought()
+NO_THOUGHT = Thought()
 
 
 class Answer(str):
@@ -60,7 +60,7 @@ class Answer(str):
 
     thought: Thought
 
-    def __new__(cls, action: str, thought: Thought = _NO_THOUGHT) -> Answer:
+    def __new__(cls, action: str, thought: Thought = NO_THOUGHT) -> Answer:
         """Makes the text of an action carry a thought."""
         answer = super().__new__(cls, action)
         answer.thought = thought
@@ -144,7 +144,7 @@ class Step:
     stop_log_reward: float = 0.0
     incoming: tuple[str, ...] = ()
     incoming_edge: str = ""
-    thought: Thought = _NO_THOUGHT
+    thought: Thought = NO_THOUGHT
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Step:
@@ -256,7 +256,7 @@ def rollout(
             if action is None:
                 raise IllegalActionError(text, actions)
             histories[index].append((state, action))
-            thoughts[index].append(text.thought if isinstance(text, Answer) else _NO_THOUGHT)
+            thoughts[index].append(text.thought if isinstance(text, Answer) else NO_THOUGHT)
             states[index] = draw_outcome(task, state, action, streams[index])
             legal[index] = task.actions(states[index])
         running = [index for index in running if legal[index]]
@@ -291,7 +291,7 @@ def record(
     steps = tuple(
         _remembered(task, state, action, next_state) for (state, action), next_state in zip(history, after, strict=True)
     )
-    if any(thought != _NO_THOUGHT for thought in thoughts):
+    if any(thought != NO_THOUGHT for thought in thoughts):
         steps = tuple(replace(step, thought=thought) for step, thought in zip(steps, thoughts, strict=True))
     if task.actions(end):
         return Trajectory(
