@@ -5,7 +5,8 @@ visits in 40 optimizer steps, and count the problems of the same length that 20 
 the distinct plans. Here one model is taken as it is but for the mask of legal actions (untrained), fine-tuned on solver
 plans of the problems (sft), and trained as a GFlowNet: VarGrad, local search, and replay, into which the same solver
 plans are put, as the problems are published with a plan. SFT and GFlowNet take equally many optimizer steps on equally
-many problems. All play the same unseen problems, none of which is a training problem in other colours.
+many problems; the GFlowNet's first ones can be those of SFT (--warm-start), without which a model that never solves
+anything is slow to start. All play the same unseen problems, none of which is a training problem in other colours.
 
     python examples/flow_of_reasoning.py --problems blocksworld/step_4.json                    # the embedded model
     python examples/flow_of_reasoning.py --problems blocksworld/step_6.json --length 6 --model smollm2
@@ -21,7 +22,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ from gfn_envs.cli import progress
 from gfn_envs.env import make_text_env
 from gfn_envs.evaluation import evaluate_agent
 from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation
-from gfn_envs.files import finite_json, write_folder, write_whole
+from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
 from gfn_envs.metrics import Estimate
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems
 from gfn_envs.rollout import ProbabilisticAgent, rollout
@@ -78,6 +79,7 @@ class Options:
         length: steps of a BlocksWorld plan.
         model: "default", the small embedded model, is trained itself; "smollm2", a folder or a hub name by an adapter.
         steps: optimizer steps of SFT and of the GFlowNet.
+        warm_start: so many of the GFlowNet's steps are SFT.
         minutes: most CPU minutes of training of each.
         problems_per_step: problems of each optimizer step.
         samples_per_problem: fresh episodes of each of them.
@@ -95,6 +97,7 @@ class Options:
     length: int = 4
     model: str = "default"
     steps: int = 40
+    warm_start: int = 0
     minutes: float = 60.0
     problems_per_step: int = 4
     samples_per_problem: int = 4
@@ -133,42 +136,58 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained agent, what its training cost, and the share of solved training episodes by optimizer step."""
+class Training:
+    """What a training cost, and the share of solved training episodes by optimizer step."""
 
-    agent: ProbabilisticAgent
-    costs: dict[str, float]
-    curve: list[dict[str, float]]
+    costs: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 # -- training --------------------------------------------------------------------------------------
-def train_sft(options: Options, policy: LanguageModelPolicy, task: Any, training: ProblemSet[Any]) -> Trained:
-    """Imitates solver plans, one optimizer step a batch; its curve is from other episodes, not learned from."""
+def train_sft(
+    options: Options, policy: LanguageModelPolicy, task: Any, training: ProblemSet[Any], steps: int
+) -> Training:
+    """Imitates solver plans in place, a batch each optimizer step; its curve is from other episodes."""
     config = SFTConfig(options.problems_per_step, max(options.demonstrations, 1), 1, options.learning_rate)
     watching, batches, spent, since = np.random.default_rng([options.seed, 1]), 0, 0.0, time.process_time()
-    costs: dict[str, float] = {}
-    curve: list[dict[str, float]] = []
+    record = Training()
 
-    def go_on(steps: int) -> bool:
+    def go_on(environment_steps: int) -> bool:
         nonlocal batches, spent, since
         spent += time.process_time() - since
-        costs.update(environment_steps=steps, cpu_seconds=spent)
-        further = batches < options.steps and spent < 60 * options.minutes
+        record.costs.update(environment_steps=environment_steps, cpu_seconds=spent)
+        further = batches < steps and spent < 60 * options.minutes
         if batches % max(options.steps // 4, 1) == 0 or not further:
             played = rollout(task, policy, list(training), watching)
-            curve.append({"step": batches, "success": sum(t.success for t in played) / len(played)})
-            print(f"SFT, step {batches}: {percent(curve[-1]['success'])} solved", file=sys.stderr, flush=True)
+            record.curve.append({"step": batches, "success": sum(t.success for t in played) / len(played)})
+            print(f"SFT, step {batches}: {percent(record.curve[-1]['success'])} solved", file=sys.stderr, flush=True)
         batches, since = batches + 1, time.process_time()
         return further
 
     supervise(policy, task, training, config, np.random.default_rng(options.seed), go_on)
-    return Trained(policy, costs, curve)
+    return record
 
 
-def train_gflownet(options: Options, folder: Path) -> Trained:
+def warm_start(options: Options, folder: Path, task: Any, training: ProblemSet[Any]) -> tuple[str, Training]:
+    """Returns the model that the GFlowNet starts from, the first steps of SFT if it is to, and what that cost."""
+    if not (folder / "training.json").is_file():
+        policy = load_policy(options.model, model_options=options.model_options, seed=options.seed)
+        record = train_sft(options, policy, task, training, options.warm_start)
+        with whole_folder(folder) as partial:
+            policy.save(partial)
+            write_whole(partial / "training.json", json.dumps(asdict(record)))
+    return str(folder), Training(**json.loads((folder / "training.json").read_text(encoding="utf-8")))
+
+
+def train_gflownet(
+    options: Options, folder: Path, task: Any, training: ProblemSet[Any]
+) -> tuple[GFlowNetAgent, Training]:
     """Trains with VarGrad, replay and local search, from the last checkpoint of the run folder if there is one."""
+    model, start = options.model, Training({"environment_steps": 0, "cpu_seconds": 0})
+    if options.warm_start:
+        model, start = warm_start(options, folder.with_name("warm-start"), task, training)
     config = TrainConfig(
-        steps=options.steps,
+        steps=options.steps - options.warm_start,
         problems_per_step=options.problems_per_step,
         samples_per_problem=options.samples_per_problem,
         learning_rate=options.learning_rate,
@@ -178,16 +197,11 @@ def train_gflownet(options: Options, folder: Path) -> Trained:
         seed=options.seed,
     )
     agent = GFlowNetAgent(
-        options.env_id,
-        options.model,
-        options.training,
-        folder=folder,
-        config=config,
-        model_options=options.model_options,
+        options.env_id, model, options.training, folder=folder, config=config, model_options=options.model_options
     )
     if folder.is_dir():
         agent.resume()
-    trainer, most = agent.trainer, 60 * options.minutes
+    trainer, most = agent.trainer, 60 * options.minutes - start.costs["cpu_seconds"]
     with RunLogs(folder, trainer.steps_done + 1) as logs, TrainingBar(config.steps, trainer.steps_done) as bar:
 
         def on_step(report: StepReport) -> None:
@@ -197,8 +211,9 @@ def train_gflownet(options: Options, folder: Path) -> Trained:
 
         if trainer.cpu_seconds < most:
             agent.learn(on_step=on_step)
-    costs = {"environment_steps": trainer.environment_steps, "cpu_seconds": trainer.cpu_seconds}
-    return Trained(agent, costs, [{"step": row["step"], "success": row["success"]} for row in read_history(folder)])
+    own = {"environment_steps": trainer.environment_steps, "cpu_seconds": trainer.cpu_seconds}
+    curve = [{"step": options.warm_start + row["step"], "success": row["success"]} for row in read_history(folder)]
+    return agent, Training({name: start.costs[name] + own[name] for name in own}, start.curve + curve)
 
 
 # -- evaluation ------------------------------------------------------------------------------------
@@ -241,17 +256,18 @@ def evaluate(options: Options, method: str) -> Evaluation:
         return Evaluation.load(folder / "evaluation.json")
     task = make_text_env(options.env_id, options.family).task
     training = load_problems(task, options.problems)
+    agent: ProbabilisticAgent
     if method == "gflownet":
-        trained = train_gflownet(options, options.output / "gflownet-run")
+        agent, record = train_gflownet(options, options.output / "gflownet-run", task, training)
     else:
-        policy = load_policy(options.model, model_options=options.model_options, seed=options.seed)
-        trained = train_sft(options, policy, task, training) if method == "sft" else Trained(policy, {}, [])
+        agent = load_policy(options.model, model_options=options.model_options, seed=options.seed)
+        record = train_sft(options, agent, task, training, options.steps) if method == "sft" else Training()
 
     unseen = unseen_problems(options, training)
     k, rng = options.attempts, np.random.default_rng(options.seed)
-    found = evaluate_agent(task, Remembering(trained.agent), unseen, k, k, rng, options.exact)
+    found = evaluate_agent(task, Remembering(agent), unseen, k, k, rng, options.exact)
     problems = tuple(progress(found, len(unseen), f"evaluating {method}"))
-    settings = {"costs": trained.costs, "curve": trained.curve}
+    settings = asdict(record)
     evaluation = Evaluation(method, options.env_id, k, k, options.seed, 1.0, options.exact, settings, problems)
     write_folder(folder, evaluation.files())
     return evaluation
@@ -314,6 +330,8 @@ def run(options: Options) -> str:
     Raises:
         ValueError: an option makes no sense, or the folder holds an experiment with other ones.
     """
+    if not 0 <= options.warm_start < options.steps:
+        raise ValueError(f"warm_start must be less than the {options.steps} steps, got {options.warm_start}")
     given = {name: str(value) for name, value in asdict(options).items()}
     described = {name: value for name, value in given.items() if name not in MAY_CHANGE}
     settings = options.output / "settings.json"
