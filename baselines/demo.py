@@ -33,9 +33,10 @@ from gfn_agents.config import TrainConfig
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.trainer import StepReport
 from gfn_envs.env import make_text_env
-from gfn_envs.exact import StateGraph, enumerate_states
+from gfn_envs.exact import enumerate_states
 from gfn_envs.metrics import exact_scores, summarise
 from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.versions import versions
 
 ENVIRONMENT = "gfn_envs/Game24-v0"

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.exact import EnumerationLimit, StateGraph
+from gfn_envs.exact import EnumerationLimit
 from gfn_envs.files import finite_json, number_from_json, write_whole
 from gfn_envs.metrics import Estimate
+from gfn_envs.state_graph import StateGraph
 
 CHANCE = "chance"
 CEILING = "ceiling"

@@ -21,9 +21,10 @@ from baselines.yardsticks import optimal_policy
 from gfn_agents.batch import scored_batch
 from gfn_agents.exploration import demonstrations
 from gfn_agents.policy import Policy
-from gfn_envs.exact import StateGraph, enumerate_states
+from gfn_envs.exact import enumerate_states
 from gfn_envs.problems import ProblemSource
 from gfn_envs.rollout import Trajectory
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import ProblemT, Task
 
 _KEPT_GRAPHS = 64

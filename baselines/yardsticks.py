@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.agents import SamplingAgent
-from gfn_envs.exact import DEFAULT_LIMIT, StateGraph, enumerate_states
+from gfn_envs.exact import DEFAULT_LIMIT, enumerate_states
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import ProblemT, Task
 
 _SAME = 1e-9
@@ -86,11 +87,10 @@ def optimal_player(
 
 def optimal_policy(graph: StateGraph[Any, Any]) -> list[np.ndarray]:
     """Returns for every state the uniform distribution over the actions with the highest chance of success."""
-    values = graph.values(max, with_rewards=False)
+    values = graph.best_values()
     policy = []
-    for index, edges in enumerate(graph.edges):
-        found = np.array([sum(chance * values[child] for chance, child in outcomes) for outcomes in edges])
-        best = found >= values[index] - _SAME if len(edges) else np.zeros(0)
+    for value, found in zip(values, graph.action_values(values), strict=True):
+        best = found >= value - _SAME
         policy.append(best / max(best.sum(), 1))
     return policy
 

@@ -34,7 +34,8 @@ from examples.hypergrid import Grid, HyperGrid
 from gfn_agents.config import TrainConfig
 from gfn_agents.policy import TabularPolicy
 from gfn_agents.trainer import Trainer
-from gfn_envs.exact import StateGraph, enumerate_states
+from gfn_envs.exact import enumerate_states
+from gfn_envs.state_graph import StateGraph
 
 SIDE, BATCH = 8, 16
 WARM_UP = 20

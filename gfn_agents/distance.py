@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.exact import EnumerationLimit, StateGraph, enumerate_states
+from gfn_envs.exact import EnumerationLimit, enumerate_states
 from gfn_envs.metrics import total_variation
 from gfn_envs.problems import ProblemSource
 from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Task
 
 _PROBLEMS = 4

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfn_envs.actions import read_action
-from gfn_envs.exact import StateGraph, analyse_graph, enumerate_states
+from gfn_envs.exact import analyse_graph, enumerate_states
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
 
 _PLAYS = 30

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.exact import EnumerationLimit, StateGraph, analyse_graph, enumerate_states
+from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states
 from gfn_envs.files import number_from_json
 from gfn_envs.greedy import DeterministicAgent, GreedyAgent, PredictingAgent, greedy_success, most_probable
 from gfn_envs.metrics import (
@@ -35,6 +35,7 @@ from gfn_envs.metrics import (
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, ProbabilisticAgent, Trajectory, rollout, tells_probabilities
 from gfn_envs.simulation import simulate
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
 
 SIMULATED_PLAYS = 300

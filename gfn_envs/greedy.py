@@ -9,8 +9,8 @@ import numpy as np
 
 from gfn_envs.actions import IllegalActionError, read_action
 from gfn_envs.agents import SamplingAgent
-from gfn_envs.exact import StateGraph
 from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.state_graph import StateGraph
 
 _TIE = 1e-9
 """Action probabilities that differ by less are equal but for rounding."""

@@ -176,7 +176,7 @@ def test_greedy_success_under_chance_is_the_expectation():
     task = ActionNoise(NumberLine(), probability=0.2)
     problem = NumberLineProblem(0, 2, 0, 5)
     graph = enumerate_states(task, problem)
-    values = graph.values(max, with_rewards=False)
+    values = graph.best_values()
 
     def best(indices):
         worth = [[sum(p * values[c] for p, c in outcomes) for outcomes in graph.edges[i]] for i in indices]

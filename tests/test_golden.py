@@ -69,7 +69,7 @@ def playthrough(task, problem, actions):
         analysis = analyse(task, problem).to_json()
     except EnumerationLimit as limit:
         analysis = {"too large": str(limit)}
-    lines += [f"{key}: {value!r}" for key, value in analysis.items() if key != "problem_id"]
+    lines += [f"{key}: {rounded(value)}" for key, value in analysis.items() if key != "problem_id"]
     lines += [f"solve: {name}" for name in task.solve(problem)]
     state = task.reset(problem)
     for number, action in enumerate((*actions, None)):
@@ -82,6 +82,11 @@ def playthrough(task, problem, actions):
             lines.append(f">> {action}   reward {task.step_reward(state, action, after)!r}")
             state = after
     return "\n".join(lines) + "\n"
+
+
+def rounded(value):
+    """The last digits of a sum depend on the order in which a processor adds up."""
+    return f"{value:.12g}" if isinstance(value, float) else repr(value)
 
 
 def shown(task, state):

@@ -254,7 +254,7 @@ def test_a_sentence_that_does_not_apply_is_used_up():
     with pytest.raises(KeyError):
         TASK.step(state, "Each wumpus is not shy.")
     graph = enumerate_states(TASK, MAX)
-    assert graph.values(max, with_rewards=False)[graph.states.index(state)] == 0
+    assert graph.best_values()[graph.states.index(state)] == 0
 
 
 def test_the_horizon_ends_an_episode():

@@ -33,8 +33,9 @@ from baselines.results import (
     one_line,
     solution_tree,
 )
-from gfn_envs.exact import EnumerationLimit, StateGraph, enumerate_states
+from gfn_envs.exact import EnumerationLimit, enumerate_states
 from gfn_envs.metrics import Estimate, exact_scores, summarise
+from gfn_envs.state_graph import StateGraph
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 
 HOSTILE = '<script>alert("1")</script> & $\\frac{$ \' | \x1b[31m\nid="x" style="font: \'DejaVu Sans\''

@@ -65,6 +65,7 @@ def canonical(expression: Expression) -> str:
     return form_text(form_of(expression))
 
 
+@lru_cache(maxsize=1 << 16)
 def form_of(expression: Expression) -> int | Form:
     """Returns the canonical form of a formula."""
     if isinstance(expression, int):
