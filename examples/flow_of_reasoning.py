@@ -84,7 +84,9 @@ class Options:
         problems_per_step: problems of each optimizer step.
         samples_per_problem: fresh episodes of each of them.
         demonstrations: most solver plans of each, for SFT and, through replay, for the GFlowNet.
-        learning_rate: of both.
+        learning_rate: of SFT, and of the GFlowNet if it has no other.
+        gflownet_learning_rate: of the GFlowNet.
+        warmup_steps: steps over which the GFlowNet's learning rate grows.
         evaluation_problems: most unseen problems.
         split: of the unseen problems; "default" has read the training split of all environments.
         exact: also measure the exact distance to the target, where all states can be listed.
@@ -103,6 +105,8 @@ class Options:
     samples_per_problem: int = 4
     demonstrations: int = 4
     learning_rate: float = 1e-4
+    gflownet_learning_rate: float | None = None
+    warmup_steps: int = 0
     evaluation_problems: int = 50
     split: Literal["all", "test"] = "all"
     exact: bool = False
@@ -190,7 +194,8 @@ def train_gflownet(
         steps=options.steps - options.warm_start,
         problems_per_step=options.problems_per_step,
         samples_per_problem=options.samples_per_problem,
-        learning_rate=options.learning_rate,
+        learning_rate=options.gflownet_learning_rate or options.learning_rate,
+        warmup_steps=options.warmup_steps,
         local_search="greedy",
         demonstrations_per_problem=options.demonstrations,
         checkpoint_every=5,

@@ -46,6 +46,8 @@ class TrainConfig:
         beta: the target is proportional to R^beta.
         learning_rate: of the model.
         flow_learning_rate: of the flow head, which gives log F, and so log Z.
+        warmup_steps: both learning rates grow to their values in equal parts over the first so many steps; Adam's
+            first steps are as long as its later ones, too long for a model that can already do something.
         max_grad_norm: gradients are clipped to this norm.
         max_steps: episodes that take longer break off after so many steps and are learned from as they are.
         temperature: sampling temperature of the behaviour policy.
@@ -88,6 +90,7 @@ class TrainConfig:
     beta: float = 1.0
     learning_rate: float = 3e-4
     flow_learning_rate: float = 1e-2
+    warmup_steps: int = 0
     max_grad_norm: float = 1.0
     max_steps: int | None = None
     temperature: float = 1.0
@@ -132,7 +135,7 @@ def check_config(config: TrainConfig) -> None:
     for name in (
         *("replay_per_problem", "demonstrations_per_problem", "branches_per_sample", "distance_every", "seed"),
         *("temperature", "temperature_end", "repellence", "replay_alpha", "stop_at_distance"),
-        *("thought_weight", "thought_prior"),
+        *("thought_weight", "thought_prior", "warmup_steps"),
     ):
         if getattr(config, name) is not None and not 0 <= getattr(config, name) < math.inf:
             raise ValueError(f"{name} must not be negative, got {getattr(config, name)}")

@@ -31,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gfn_agents.memory import default_row_budget, within_memory
+from gfn_agents.memory import AtOnce, default_row_budget, warn_of_less, within_memory
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.policy import AdmissibleActions, Observations, Policy, Scores
 from gfn_agents.prefix_tree import Tokens, build_row, plan_rows, trunk_length
@@ -81,6 +81,7 @@ class LanguageModelPolicy(Policy):
         self.flow_head.to(model.device, torch.promote_types(model.dtype, torch.float32))
         self._trunks = TrunkCache()
         self._one_prompt_a_row = False
+        self._thoughts_at_once = AtOnce("thoughts_at_once", 64, "use fewer thought_tokens or worked examples")
         if can_use_flex(model):
             use_flex(model)
         # One more row than are kept: the one that is evaluated again for its gradient.
@@ -188,8 +189,13 @@ class LanguageModelPolicy(Policy):
         with torch.no_grad():
             cut = self._cut(prompts)
             past = self._past(prompts[0][:cut])
-        own = [prompt[cut:] for prompt in prompts]
-        drawn = draw_thoughts(self.model, own, self._closing_ids, self.thought_tokens, rng, temperature, past)
+        own, draws = [prompt[cut:] for prompt in prompts], rng.random((len(prompts), self.thought_tokens))
+
+        def draw() -> list[Tokens]:
+            at_once = self._thoughts_at_once.count
+            return draw_thoughts(self.model, own, self._closing_ids, draws, temperature, past, at_once)
+
+        drawn = within_memory(draw, self._thoughts_at_once)
         return [Thought(tokens, self.tokenizer.decode(tokens).strip()) for tokens in drawn]
 
     def thought_log_probs(self, observations: Observations, thoughts: Sequence[Thought]) -> Tensor:
@@ -255,9 +261,7 @@ class LanguageModelPolicy(Policy):
                 "memory ran out although each row holds one prompt with its actions and no more; use fewer worked "
                 "examples, dtype='bfloat16' with use_peft, gradient_checkpointing, load_in_4bit or a smaller model"
             )
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        warnings.warn(f"memory ran out; going on with {name}={now} instead of {before}", stacklevel=2)
+        warn_of_less(name, before, now)
 
     # -- what comes before all rows --------------------------------------------------------------
     def _cut(self, prompts: Sequence[Tokens]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -81,3 +83,35 @@ def within_memory(work: Callable[[], Result], of: NeedsMemory) -> Result:
                 raise
         # Outside the except clause, so that the error no longer holds on to what was evaluated.
         of.use_less_memory()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@dataclass
+class AtOnce:
+    """How many things are evaluated at once.
+
+    Attributes:
+        name: how a warning calls the number.
+        remedy: what to do when one thing is too much, as the end of a sentence.
+    """
+
+    name: str
+    count: int
+    remedy: str
+
+    def use_less_memory(self) -> None:
+        """Halves the number, with a warning.
+
+        Raises:
+            RuntimeError: it is one already.
+        """
+        if self.count == 1:
+            raise RuntimeError(f"memory ran out with {self.name}=1; {self.remedy}")
+        before, self.count = self.count, self.count // 2
+        warn_of_less(self.name, before, self.count)
+
+
+def warn_of_less(name: str, before: int, now: int) -> None:
+    """Tells the user that work goes on with less at once."""
+    warnings.warn(f"memory ran out; going on with {name}={now} instead of {before}", stacklevel=3)

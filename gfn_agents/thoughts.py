@@ -22,9 +22,6 @@ from gfn_agents.prefix_tree import Tokens
 from gfn_agents.scoring import END, KeysAndValues, wide
 from gfn_envs.rollout import Thought
 
-_DRAWN_AT_ONCE = 64
-"""Thoughts that grow side by side: bounds the memory of their keys and values."""
-
 
 def closing_tokens(tokenizer: Any, size: int) -> np.ndarray:
     """Returns which ids no thought holds: those with a line break, special ones, those that have no text.
@@ -80,24 +77,24 @@ def draw_thoughts(
     model: Any,
     prompts: Sequence[Tokens],
     closing: Tensor,
-    longest: int,
-    rng: np.random.Generator,
+    draws: np.ndarray,
     temperature: float = 1.0,
     past: KeysAndValues | None = None,
+    at_once: int = 64,
 ) -> list[Tokens]:
     """Returns the tokens of one thought after each prompt; equal prompts are evaluated once.
 
     Args:
         closing: ids that no thought holds, shape (K,).
-        longest: most tokens of a thought.
+        draws: numbers from 0 to 1 for each prompt and token, shape (B, longest); as many whatever the thoughts turn
+            out to be, so that one thought changes no other.
         temperature: alternatives are drawn in proportion to p^(1/temperature); 0 takes the most probable.
         past: an evaluated trunk that comes before every prompt.
+        at_once: thoughts that grow side by side, which bounds the memory of keys and values and changes no thought.
     """
-    # As many numbers whatever the thoughts turn out to be, so that one thought changes no other.
-    draws = rng.random((len(prompts), longest))
     thoughts: list[Tokens] = []
-    for start in range(0, len(prompts), _DRAWN_AT_ONCE):
-        part = slice(start, start + _DRAWN_AT_ONCE)
+    for start in range(0, len(prompts), at_once):
+        part = slice(start, start + at_once)
         thoughts += _grow(model, prompts[part], closing, draws[part], temperature, past)
     return thoughts
 

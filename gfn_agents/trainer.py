@@ -262,8 +262,16 @@ class Trainer:
         processes.add_gradients(p for group in self.optimizer.param_groups for p in group["params"])
         norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm))
         self._check_finite(norm, trajectories)
+        for group, rate in zip(self.optimizer.param_groups, self._learning_rates(), strict=True):
+            group["lr"] = rate
         self.optimizer.step()
         return mean, norm, first
+
+    def _learning_rates(self) -> tuple[float, float]:
+        """Returns the learning rates of this step, of the model and of the flow head."""
+        config = self.config
+        warmth = min(1.0, (self.steps_done + 1) / max(config.warmup_steps, 1))
+        return warmth * config.learning_rate, warmth * config.flow_learning_rate
 
     def _add_gradient(
         self, trajectories: list[Trajectory], weight: float, first: torch.Tensor | None

@@ -316,6 +316,22 @@ def test_a_training_step_whose_gradient_does_not_fit_is_taken_again():
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(weights, weights_again, strict=True))
 
 
+def test_fewer_thoughts_are_drawn_at_once_when_memory_runs_out():
+    policy = limited(10_000)
+    policy.template = PromptTemplate(thought_tokens=6)
+    observations = [f"Numbers: {number}" for number in range(20)]
+    all_at_once = policy.think(observations, np.random.default_rng(0))
+    policy.model.limit = 200
+    with pytest.warns(UserWarning, match="memory ran out; going on with thoughts_at_once=32 instead of 64"):
+        assert policy.think(observations, np.random.default_rng(0)) == all_at_once
+    policy.model.limit = 10
+    with (
+        pytest.warns(UserWarning, match="thoughts_at_once=1 instead of 2"),
+        pytest.raises(RuntimeError, match="thoughts_at_once=1; use fewer thought_tokens"),
+    ):
+        policy.think(observations, np.random.default_rng(0))
+
+
 def test_a_policy_that_cannot_do_with_less_memory_says_so():
     with pytest.raises(RuntimeError, match="memory ran out, and Policy cannot do with less"):
         within_memory(lambda: (_ for _ in ()).throw(MemoryError()), Policy())

@@ -162,7 +162,7 @@ def test_sampled_and_scored_thoughts_agree(thinker, prompts, monkeypatch):
 
 def test_how_many_grow_side_by_side_changes_nothing(thinker, prompts, monkeypatch):
     together = thinker.think(prompts[0] * 3, np.random.default_rng(0))
-    monkeypatch.setattr(thoughts_module, "_DRAWN_AT_ONCE", 4)
+    monkeypatch.setattr(thinker._thoughts_at_once, "count", 4)
     assert thinker.think(prompts[0] * 3, np.random.default_rng(0)) == together
 
 

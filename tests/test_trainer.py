@@ -456,6 +456,7 @@ DEVICES = {
     "replay by reward": {"replay_kind": "reward", "replay_alpha": 0.5},
     "diverse replay": {"replay_per_solution": 2, "replay_min_distance": 2},
     "demonstrations": {"demonstrations_per_problem": 2},
+    "warm-up": {"warmup_steps": 5},
 }
 
 
@@ -490,6 +491,21 @@ def test_schedules_move_what_is_played(monkeypatch):
     monkeypatch.setattr("gfn_agents.trainer.Tempered", recorded)
     wired(temperature=2.0, temperature_end=1.0, epsilon=0.4, epsilon_end=0.0, schedule_steps=4).run()
     assert seen == [(2.0, 0.4), (1.75, pytest.approx(0.3)), (1.5, 0.2), (1.25, pytest.approx(0.1)), (1, 0), (1, 0)]
+
+
+def test_learning_rates_grow_over_the_first_steps_also_of_a_resumed_run(tmp_path):
+    """Adam's first step moves every logit that has a gradient by the learning rate, whatever the gradient."""
+    rate, folder = 0.1, tmp_path / "run"
+    for steps in (1, 5):
+        trainer = wired(folder, warmup_steps=4, learning_rate=rate, steps=steps)
+        if list_checkpoints(folder):
+            trainer.load_checkpoint(list_checkpoints(folder)[-1])
+        before, seen = trainer.policy.logits.detach().clone(), []
+        trainer.run(lambda report, t=trainer, s=seen: s.append([group["lr"] for group in t.optimizer.param_groups]))
+        if steps == 1:
+            assert float((trainer.policy.logits - before).abs().max()) == pytest.approx(rate / 4, rel=1e-3)
+            assert seen == [[rate / 4, 0.01 / 4]]
+    assert [model for model, _ in seen] == pytest.approx([rate / 2, rate * 3 / 4, rate, rate])
 
 
 def test_what_local_search_and_branches_cost_is_counted():
