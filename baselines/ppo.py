@@ -37,6 +37,7 @@ from safetensors.torch import load_model, save_model
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from baselines.pointer_policy import MaskablePointerPolicy, PointerFeatures, PointerPolicy
@@ -141,6 +142,7 @@ class PPOAgent(SamplingAgent):
             seed=seed,
             device=device,
         )
+        self._model.set_logger(Logger(folder=None, output_formats=[]))  # the usual one makes a folder for each run
 
     def learn(
         self, total_steps: int, on_progress: Callable[[LearningCurveRow], None] | None = None
