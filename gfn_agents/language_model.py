@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,18 @@ from gfn_agents.memory import AtOnce, default_row_budget, warn_of_less, within_m
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.policy import AdmissibleActions, Observations, Policy, Scores
 from gfn_agents.prefix_tree import Tokens, build_row, plan_rows, trunk_length
-from gfn_agents.pretrained import WithoutAdapter, has_adapter, load_pretrained, load_weights, locate, save_pretrained
+from gfn_agents.pretrained import (
+    WithoutAdapter,
+    has_adapter,
+    layers_of,
+    load_pretrained,
+    load_weights,
+    locate,
+    save_pretrained,
+)
 from gfn_agents.prompts import PromptTemplate, PromptTokens
 from gfn_agents.scoring import KeysAndValues, evaluate_padded, evaluate_row, evaluate_trunk, packing_is_exact
+from gfn_agents.sharding import SecondPass, clip_gradients, is_sharded, shard
 from gfn_agents.thoughts import closing_tokens, draw_thoughts, spelled
 from gfn_agents.tree_attention import can_use_flex, use_flex
 from gfn_agents.trunk_cache import TrunkCache
@@ -80,6 +89,7 @@ class LanguageModelPolicy(Policy):
         nn.init.zeros_(self.flow_head.bias)
         self.flow_head.to(model.device, torch.promote_types(model.dtype, torch.float32))
         self._trunks = TrunkCache()
+        self._second_pass = SecondPass()
         self._one_prompt_a_row = False
         self._thoughts_at_once = AtOnce("thoughts_at_once", 64, "use fewer thought_tokens or worked examples")
         if can_use_flex(model):
@@ -234,7 +244,9 @@ class LanguageModelPolicy(Policy):
         flows: list[Tensor] = []
         for number, indices in enumerate(rows):
             arguments = ([prompts[i] for i in indices], [actions[i] for i in indices], past, with_flows)
-            if number < self.rows_in_memory or not torch.is_grad_enabled():
+            if torch.is_grad_enabled() and self._sharded:
+                totals, heads = self._second_pass.first(partial(self._score, *arguments))
+            elif number < self.rows_in_memory or not torch.is_grad_enabled():
                 totals, heads = self._score(*arguments)
             else:
                 totals, heads = checkpoint(self._score, *arguments, use_reentrant=False, preserve_rng_state=False)
@@ -248,8 +260,14 @@ class LanguageModelPolicy(Policy):
         """Halves the row budget, or the rows that keep their activations where each row has one prompt already.
 
         Raises:
-            RuntimeError: there is nothing to halve.
+            RuntimeError: there is nothing to halve, or the model is divided among processes, which are no longer at
+                the same place.
         """
+        if self._sharded:
+            raise RuntimeError(
+                "memory ran out in one of the processes among which the model is divided; use more of them, use_peft, "
+                "dtype='bfloat16' with it, gradient_checkpointing or a smaller model, and go on with resume"
+            )
         if not self._one_prompt_a_row:
             name, before = "row_budget", self.row_budget
             self.row_budget = now = max(1, before // 2)
@@ -266,8 +284,8 @@ class LanguageModelPolicy(Policy):
     # -- what comes before all rows --------------------------------------------------------------
     def _cut(self, prompts: Sequence[Tokens]) -> int:
         """Returns the length of the trunk that is worth leaving out of the rows."""
-        if not self.packed:
-            return 0
+        if not self.packed or (torch.is_grad_enabled() and self._sharded):
+            return 0  # a divided model's rows are evaluated each by itself when its gradient is due
         shared = trunk_length(prompts)
         kept = 0 if torch.is_grad_enabled() else self._kept(prompts[0][:shared])
         return shared if len(prompts) > 1 and shared - kept >= _SHORTEST_TRUNK else kept
@@ -302,6 +320,25 @@ class LanguageModelPolicy(Policy):
         totals, flows = evaluate_padded(self.model, sequences, self.tokenizer.eos_token_id, head, closing)
         firsts = np.cumsum([0, *map(len, actions[:-1])])
         return totals, flows[torch.from_numpy(firsts).to(flows.device)] if with_flows else flows
+
+    # -- many processes --------------------------------------------------------------------------
+    @property
+    def _sharded(self) -> bool:
+        return is_sharded(self.model.whole if isinstance(self.model, WithoutAdapter) else self.model)
+
+    def shard(self) -> None:
+        """Divides the model among the processes of the run; each has the flow head."""
+        if not self._sharded:
+            shard(self.model, layers_of(self.model), files_hold_all=not has_adapter(self.model))
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of a loss that comes from this policy's scores to that of its weights."""
+        super().backward(loss)
+        self._second_pass.run()
+
+    def clip_gradients(self, largest: float) -> float:
+        """Scales the gradients to a norm of at most `largest`; returns the norm from before."""
+        return clip_gradients(self.parameters(), largest) if self._sharded else super().clip_gradients(largest)
 
     # -- files -----------------------------------------------------------------------------------
     def save(self, folder: Path) -> None:

@@ -104,6 +104,22 @@ class Policy(nn.Module):
         """
         raise RuntimeError(f"memory ran out, and {type(self).__name__} cannot do with less")
 
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of a loss that comes from this policy's scores to that of its parameters."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def clip_gradients(self, largest: float) -> float:
+        """Scales the gradients to a norm of at most `largest`; returns the norm from before."""
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters(), largest))
+
+    def shard(self) -> None:
+        """Divides the weights among the processes of the run.
+
+        Raises:
+            ValueError: they cannot be divided.
+        """
+        raise ValueError(f"{type(self).__name__} cannot be divided among processes; launch them without --use_fsdp")
+
     def frozen_reference(self) -> Policy:
         """Returns what the policy is now as a policy that stays so."""
         return copy.deepcopy(self).requires_grad_(False)

@@ -312,6 +312,11 @@ def load_weights(model: Any, folder: Path) -> None:
 
 
 # -- memory ----------------------------------------------------------------------------------------
+def layers_of(model: Any) -> list[Any]:
+    """Returns the layers of a model, which are evaluated one after another."""
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
 def checkpoint_layers(model: Any) -> None:
     """Lets each layer keep only its inputs for the gradient, by the model's own method.
 
@@ -320,7 +325,7 @@ def checkpoint_layers(model: Any) -> None:
     evaluations whose gradient will be asked for.
     """
     model.activation_checkpointing_enable()
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = layers_of(model)
     for layer in layers:
         for name, value in vars(layer).items():
             if "dropout" in name and isinstance(value, float):

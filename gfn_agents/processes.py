@@ -3,17 +3,23 @@
 `accelerate launch` and `torchrun` start the same program several times and tell each copy by environment
 variables who it is; `start` joins them. Without them, everything here is what it is for one process.
 
-Each process holds the whole policy and works on its own share of the problems of a step. What they sample is
-exchanged, so that replay and counters are the same everywhere, and gradients are added up, so that the weights stay
-the same everywhere. What passes between them is data of this run alone.
+Each process works on its own share of the problems of a step. What they sample is exchanged, so that replay and
+counters are the same everywhere, and gradients are added up, so that the weights stay the same everywhere. What
+passes between them is data of this run alone.
+
+Each process holds the whole policy, or the launcher asks for a divided one (`gfn_agents.sharding`). Evaluating that is
+work for all of them at once, though each wants it at other times and more or less often. So before such work a process
+waits until all have come to some; then all do the first kind that any of them wants, those that want another lending a
+hand; and whoever has come to an exchange lends a hand until all have come there.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -21,7 +27,14 @@ import torch.distributed as dist
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for one that is alive and silent; one that has ended is noticed at once."""
-_SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
+_SHARDED = "ACCELERATE_USE_FSDP"
+_REFUSED = {
+    "ACCELERATE_USE_DEEPSPEED": "a model is divided among processes by FSDP here, not by DeepSpeed; use --use_fsdp",
+    "ACCELERATE_USE_MEGATRON_LM": "a model is divided among processes by FSDP here, not by Megatron; use --use_fsdp",
+    "FSDP_OFFLOAD_PARAMS": "weights stay where the model is evaluated; leave --fsdp_offload_params out",
+}
+_EXCHANGE = 1 << 30
+"""What a process wants that has come to an exchange: higher than the number of any work."""
 Item = TypeVar("Item")
 
 
@@ -39,16 +52,16 @@ def start(device: str = "auto") -> None:
         device: where the policy will be; "auto" gives each process of a machine a GPU of its own where there are some.
 
     Raises:
-        ValueError: the launcher wants the model itself divided, or there are more processes than GPUs.
+        ValueError: the launcher wants the model divided in another way than FSDP's, or there are more processes than
+            GPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
-    if any(os.environ.get(name, "false").lower() in ("true", "1") for name in _SHARDING):
-        raise ValueError(
-            "FSDP and its like need all processes to evaluate the model equally often, and here episodes and packed "
-            "rows are not equally many; launch plain data parallel, where every process holds the whole model, and "
-            "make a large one fit by use_peft, dtype=bfloat16 and gradient_checkpointing"
-        )
+    for name, reason in _REFUSED.items():
+        if _is_set(name):
+            raise ValueError(reason)
+    # Else transformers would read no weights in all processes but the first.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     gpu = device != "cpu" and torch.cuda.is_available()
     if gpu:
         place, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
@@ -63,6 +76,10 @@ def start(device: str = "auto") -> None:
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_PATIENCE)
 
 
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("true", "1")
+
+
 def count() -> int:
     """Returns how many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
@@ -71,6 +88,11 @@ def count() -> int:
 def is_main() -> bool:
     """Says whether this is the process that writes files and talks to the user."""
     return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def model_is_divided() -> bool:
+    """Says whether the launcher wants the model itself divided among the processes."""
+    return count() > 1 and _is_set(_SHARDED)
 
 
 def share(items: Sequence[Item]) -> list[Item]:
@@ -88,6 +110,7 @@ def gather(item: Item) -> list[Item]:
     if count() == 1:
         return [item]
     items: list[Item | None] = [None] * count()
+    _come_together(_EXCHANGE)
     with _others_needed():
         dist.all_gather_object(items, item)
     return items  # type: ignore[return-value]
@@ -116,14 +139,73 @@ def add_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 def copy_from_main(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Gives parameters the values that they have in the main process, in place."""
     if count() > 1:
+        _come_together(_EXCHANGE)
         with _others_needed():
             for parameter in parameters:
                 dist.broadcast(parameter, src=0)
 
 
+# -- work for all processes at once ------------------------------------------------------------------
+class _SharedWork:
+    """The kinds of work that all processes do at once, and how each is helped with."""
+
+    def __init__(self) -> None:
+        self.helps: list[Callable[[], object]] = []
+        self.helping = False
+
+
+_shared_work = _SharedWork()
+
+
+def shared_work(help_with: Callable[[], object]) -> Callable[[], None]:
+    """Makes a kind of work known that all processes must do at once; all make the same ones known, in the same order.
+
+    Args:
+        help_with: does the part of a process that needs no result of it.
+
+    Returns:
+        what to call right before such work. It comes back when all processes do this work now, and raises ProcessLost
+        where one of them has ended.
+    """
+    _shared_work.helps.append(help_with)
+    return partial(_come_together, len(_shared_work.helps) - 1)
+
+
+def _come_together(wanted: int) -> None:
+    """Helps with what other processes want first, until it is the turn of what this one wants."""
+    if not _shared_work.helps or _shared_work.helping:
+        return
+    while (turn := _lowest(wanted)) != wanted:
+        _shared_work.helping = True
+        try:
+            _shared_work.helps[turn]()
+        finally:
+            _shared_work.helping = False
+
+
+def _lowest(wanted: int) -> int:
+    """Returns the lowest number that any process wants; each has its turn, as all come to an exchange at last."""
+    lowest = torch.tensor(wanted)
+    with _others_needed():
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+    return int(lowest)
+
+
+# -- processes that have ended -----------------------------------------------------------------------
 @contextmanager
 def _others_needed() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         raise ProcessLost from error
+
+
+@contextmanager
+def noticing_loss() -> Iterator[None]:
+    """Raises ProcessLost for what PyTorch says where a process ends in the midst of shared work."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise ProcessLost from error
+        raise

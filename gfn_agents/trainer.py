@@ -117,6 +117,10 @@ class Trainer:
         prior = policy.thought_tokens > 0 and config.thought_prior > 0 and not self.objective.policy_gradient
         needed = self.objective.reference or prior
         self.reference = (reference or policy).frozen_reference() if needed else None
+        divided = processes.model_is_divided()
+        for whole in (self.policy, self.reference) if divided else ():
+            if whole is not None:
+                whole.shard()
         self.rng = np.random.default_rng(config.seed)
         self.replay = ReplayBuffer(
             config.replay_capacity,
@@ -128,12 +132,20 @@ class Trainer:
         self.visits = VisitCounts()
         self.meter = DistanceMeter(task, problems, config.beta, config.seed) if config.distance_every else None
         self.optimizer = torch.optim.AdamW(_parameter_groups(policy, config), weight_decay=0.0)
+        # Of a divided model the gradients are added up as they arise.
+        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self._exchanged = policy.flow_parameters() if divided else trained
+        if divided:
+            from gfn_agents.sharding import shard_optimizer  # here, because it takes a second
+
+            shard_optimizer(self.optimizer)
         self.steps_done = 0
         self.environment_steps = 0
         self.cpu_seconds = 0.0
         self.stop_requested = False
         self._demonstrated: set[str] = set()
 
+    @processes.noticing_loss()
     def run(self, on_step: Callable[[StepReport], None] = lambda report: None, until: int | None = None) -> None:
         """Trains until so many steps are done, by default `config.steps`, or `stop_requested` is set.
 
@@ -153,8 +165,10 @@ class Trainer:
             on_step(report)
             stop = self._stop_agreed()
             due = self.steps_done == end or stop or self.steps_done % self.config.checkpoint_every == 0
-            if self.folder and due and processes.is_main():
-                self.save_checkpoint()
+            if self.folder and due:
+                if processes.is_main():
+                    self.save_checkpoint()
+                processes.gather(None)  # the others have their parts of a divided model
 
     def _stop_agreed(self) -> bool:
         """Says whether any process was asked to stop; all of them must stop after the same step."""
@@ -259,8 +273,8 @@ class Trainer:
         loss, first = within_memory(lambda: self._add_gradient(trajectories, weight, first), self.policy)
         mean = sum(processes.gather(weight * loss))
         self._check_finite(mean, trajectories)
-        processes.add_gradients(p for group in self.optimizer.param_groups for p in group["params"])
-        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm))
+        processes.add_gradients(self._exchanged)
+        norm = self.policy.clip_gradients(self.config.max_grad_norm)
         self._check_finite(norm, trajectories)
         for group, rate in zip(self.optimizer.param_groups, self._learning_rates(), strict=True):
             group["lr"] = rate
@@ -293,7 +307,7 @@ class Trainer:
         )
         first = batch.first_log_pf if first is None else first
         loss = self.objective.loss(replace(batch, first_log_pf=first), self.config)
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        self.policy.backward(loss * weight)
         return float(loss.detach()), first
 
     def _check_finite(self, value: float, trajectories: list[Trajectory]) -> None:

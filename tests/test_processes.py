@@ -133,8 +133,8 @@ def test_shares_put_together_are_the_list(monkeypatch, total):
 @pytest.mark.parametrize(
     ("variables", "device", "reason"),
     [
-        ({"ACCELERATE_USE_FSDP": "true"}, "auto", "FSDP .* launch plain data parallel"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "auto", "launch plain data parallel"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "auto", "divided among processes by FSDP here, not by DeepSpeed"),
+        ({"FSDP_OFFLOAD_PARAMS": "true"}, "auto", "leave --fsdp_offload_params out"),
         ({"LOCAL_RANK": "1"}, "auto", "process 2 of this machine has no GPU of its own, there are 1"),
         ({"LOCAL_RANK": "0"}, "cuda:0", "the same for every process; use auto"),
     ],
@@ -313,10 +313,11 @@ def command(folder, *options):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_other_which_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("sharded", ["false", "true"])
+def test_a_killed_process_ends_the_other_which_says_how_to_go_on(tmp_path, sharded):
     """Without a launcher that would end it; two new processes or one go on as one that never stopped."""
-    folder = tmp_path / "run"
-    started = launch(command(folder, "--steps", "1000"))
+    folder, variables = tmp_path / "run", {"ACCELERATE_USE_FSDP": sharded, "FSDP_CPU_RAM_EFFICIENT_LOADING": sharded}
+    started = launch(command(folder, "--steps", "1000"), **variables)
     deadline = time.monotonic() + 200
     while len(read_history(folder)) < 3 and time.monotonic() < deadline and started[0].poll() is None:
         time.sleep(0.1)
@@ -330,7 +331,7 @@ def test_a_killed_process_ends_the_other_which_says_how_to_go_on(tmp_path):
     done = int(list_checkpoints(folder)[-1].name.removeprefix("step-"))
     assert done >= 2
     shutil.copytree(folder, tmp_path / "again")
-    for status, _, errors in finish(launch(command(folder, "--steps", str(done + 2), "--resume"))):
+    for status, _, errors in finish(launch(command(folder, "--steps", str(done + 2), "--resume"), **variables)):
         assert status == 0, errors
     alone = subprocess.run(
         [sys.executable, *command(tmp_path / "again", "--steps", str(done + 2), "--resume")],
