@@ -23,9 +23,9 @@ from gfn_agents.exploration import demonstrations
 from gfn_agents.policy import Policy
 from gfn_envs.exact import enumerate_states
 from gfn_envs.problems import ProblemSource
-from gfn_envs.rollout import Trajectory
 from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import ProblemT, Task
+from gfn_envs.trajectory import Trajectory
 
 _KEPT_GRAPHS = 64
 _DRAWS = 100

@@ -26,7 +26,7 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from benchmarks.training_step import play, tree_sampling, tree_update
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
-from gfn_envs.rollout import Trajectory
+from gfn_envs.trajectory import Trajectory
 
 # hidden size, inner size, layers, heads, heads of keys and values, vocabulary
 SHAPES = {

@@ -48,7 +48,8 @@ from gfn_agents.prompts import PromptTemplate
 from gfn_agents.scoring import score_padded
 from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
 from gfn_envs.env import make_text_env
-from gfn_envs.rollout import Trajectory, rollout
+from gfn_envs.rollout import rollout
+from gfn_envs.trajectory import Trajectory
 
 GROUP, STEPS, SHOTS = 8, 4, 4
 Sequences = list[tuple[Tokens, Tokens]]

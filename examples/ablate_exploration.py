@@ -34,9 +34,10 @@ from gfn_agents.schedules import Schedule
 from gfn_envs.exact import enumerate_states
 from gfn_envs.files import write_whole
 from gfn_envs.metrics import Scores, exact_scores
-from gfn_envs.rollout import Trajectory, rollout
+from gfn_envs.rollout import rollout
 from gfn_envs.state_graph import StateGraph
 from gfn_envs.tasks.game24 import Game24
+from gfn_envs.trajectory import Trajectory
 
 SCORES = ("success_at_1", "coverage", "total_variation", "updates", "environment_steps")
 

@@ -49,7 +49,7 @@ import torch
 from torch import Tensor
 
 from gfn_agents.policy import Policy
-from gfn_envs.rollout import NO_THOUGHT, Step, Thought, Trajectory
+from gfn_envs.trajectory import NO_THOUGHT, Step, Thought, Trajectory
 
 FlowSource = Literal["none", "head", "forward_looking", "stop"]
 Prompt = tuple[str, tuple[str, ...], Thought]

@@ -20,9 +20,10 @@ from gfn_agents.local_search import regrow
 from gfn_agents.policy import sample_actions, temper
 from gfn_envs.exact import EnumerationLimit, enumerate_states
 from gfn_envs.metrics import entropy
-from gfn_envs.rollout import Agent, ProbabilisticAgent, Trajectory, replay_actions
+from gfn_envs.rollout import Agent, ProbabilisticAgent, replay_actions
 from gfn_envs.streams import Streams, side_by_side, streams_of
 from gfn_envs.task import ProblemT, Task
+from gfn_envs.trajectory import Trajectory
 
 BranchAt = Literal["uniform", "entropy"]
 

@@ -11,8 +11,8 @@ from gfn_agents.exploration import demonstrations
 from gfn_agents.prompts import Example
 from gfn_envs.histories import transcript
 from gfn_envs.problems import ProblemSource
-from gfn_envs.rollout import Step
 from gfn_envs.task import ProblemT, Task
+from gfn_envs.trajectory import Step
 
 _DRAWS_PER_EXAMPLE = 100
 _DEMONSTRATIONS_DRAWN = 4

@@ -50,7 +50,7 @@ from gfn_agents.sharding import SecondPass, clip_gradients, is_sharded, shard
 from gfn_agents.thoughts import closing_tokens, draw_thoughts, spelled
 from gfn_agents.tree_attention import can_use_flex, use_flex
 from gfn_agents.trunk_cache import TrunkCache
-from gfn_envs.rollout import Thought
+from gfn_envs.trajectory import Thought
 
 FLOW_HEAD_FILE = "flow_head.safetensors"
 _SMALL_MODEL_PARAMETERS = 50_000_000

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.rollout import Agent, ProbabilisticAgent, Trajectory, rollout
+from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout
 from gfn_envs.streams import Streams, side_by_side, streams_of
 from gfn_envs.task import Problem, ProblemT, StateT, Task
+from gfn_envs.trajectory import Trajectory
 from gfn_envs.wrapped import Wrapped
 
 

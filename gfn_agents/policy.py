@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gfn_envs.rollout import NO_THOUGHT, Answer, ProbabilisticAgent, Thought
+from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.trajectory import NO_THOUGHT, Answer, Thought
 
 POLICY_FILE = "policy.safetensors"
 Observations = Sequence[str]

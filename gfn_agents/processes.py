@@ -15,6 +15,7 @@ hand; and whoever has come to an exchange lends a hand until all have come there
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,13 @@ def start(device: str = "auto") -> None:
             )
         torch.cuda.set_device(place)
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_PATIENCE)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Ends what this process still exchanges, before the program ends and takes its threads by surprise."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _is_set(name: str) -> bool:

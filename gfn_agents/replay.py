@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from gfn_envs.rollout import Trajectory, load_trajectories, save_trajectories
+from gfn_envs.trajectory import Trajectory, load_trajectories, save_trajectories
 
 ReplayKind = Literal["stratified", "reward"]
 

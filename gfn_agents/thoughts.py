@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from gfn_agents.prefix_tree import Tokens
 from gfn_agents.scoring import END, KeysAndValues, wide
-from gfn_envs.rollout import Thought
+from gfn_envs.trajectory import Thought
 
 
 def closing_tokens(tokenizer: Any, size: int) -> np.ndarray:

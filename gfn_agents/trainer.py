@@ -32,8 +32,9 @@ from gfn_agents.objectives import OBJECTIVES, check_objective
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
 from gfn_envs.problems import ProblemSource
-from gfn_envs.rollout import Trajectory, rollout, save_trajectories
+from gfn_envs.rollout import rollout
 from gfn_envs.task import Task
+from gfn_envs.trajectory import Trajectory, save_trajectories
 
 
 @dataclass(frozen=True, slots=True)

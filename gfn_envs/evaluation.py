@@ -33,10 +33,11 @@ from gfn_envs.metrics import (
     total_variation,
 )
 from gfn_envs.problems import ProblemSet
-from gfn_envs.rollout import Agent, ProbabilisticAgent, Trajectory, rollout, tells_probabilities
+from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout, tells_probabilities
 from gfn_envs.simulation import simulate
 from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
+from gfn_envs.trajectory import Trajectory
 
 SIMULATED_PLAYS = 300
 """Random plays that give the chance of a problem with too many states to list."""

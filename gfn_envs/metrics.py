@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.rollout import Trajectory
 from gfn_envs.state_graph import StateGraph
+from gfn_envs.trajectory import Trajectory
 
 Scores = dict[str, float]
 PUBLISHED_SAMPLES = 16

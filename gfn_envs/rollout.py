@@ -1,70 +1,26 @@
-"""Agents, trajectories, and how the one makes the other.
+"""Agents, and how they play: a rollout makes trajectories.
 
 An agent sees texts: one observation and its legal actions for each episode of a batch. A rollout
-records `Trajectory` objects, plain data that replay, objectives, metrics and files use without
-environment or model. Log-probabilities are never stored, because a trainer always scores anew.
+records `Trajectory` objects (`gfn_envs.trajectory`).
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from gfn_envs.actions import IllegalActionError, read_action
-from gfn_envs.files import write_json_lines
 from gfn_envs.streams import Streams, side_by_side, streams_of
 from gfn_envs.task import ProblemT, StateT, Task
+from gfn_envs.trajectory import NO_THOUGHT, Answer, Outcome, Step, Thought, Trajectory
 
 _KNOWN_STEPS = 10_000
 """Most steps that are remembered, of all tasks together: training plays the same states over and over."""
-_LONGEST_THOUGHT = 100_000
-"""Most tokens, and most characters, of one thought in a record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thought:
-    """What an agent thought before an action.
-
-    Attributes:
-        tokens: ids of its tokens, by which a policy that thinks scores it; empty where an agent tells its text only.
-        text: what people read.
-
-    Raises:
-        ValueError: it is too long, or no tokens and text.
-    """
-
-    tokens: tuple[int, ...] = ()
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.text, str) or not all(type(token) is int and token >= 0 for token in self.tokens):
-            raise ValueError("a thought has token ids, integers that are not negative, and a text")
-        longest = max(len(self.tokens), len(self.text))
-        if longest > _LONGEST_THOUGHT:
-            raise ValueError(f"a thought has at most {_LONGEST_THOUGHT} tokens and characters, got {longest}")
-
-
-NO_THOUGHT = Thought()
-
-
-class Answer(str):
-    """An action's text together with the thought that led to it: what `Agent.act` may return."""
-
-    thought: Thought
-
-    def __new__(cls, action: str, thought: Thought = NO_THOUGHT) -> Answer:
-        """Makes the text of an action carry a thought."""
-        answer = super().__new__(cls, action)
-        answer.thought = thought
-        return answer
 
 
 @runtime_checkable
@@ -103,122 +59,6 @@ def tells_probabilities(agent: object) -> TypeGuard[ProbabilisticAgent]:
     """Says whether an agent can say how it plays: not if it thinks, since a sum over all thoughts cannot be listed."""
     thinks = isinstance(agent, ThinkingAgent) and agent.thought_tokens > 0
     return isinstance(agent, ProbabilisticAgent) and not thinks
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One state that an action can lead to.
-
-    Attributes:
-        observation: what is seen there; None at an end.
-        log_reward: log R of an end; elsewhere the partial log-reward, `log_reward_so_far`.
-    """
-
-    probability: float
-    observation: str | None
-    log_reward: float
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One decision: what was seen, what was legal, what was done.
-
-    Attributes:
-        log_pb: log-probability of this step under the uniform backward policy, 0 on trees.
-        log_reward_so_far: partial log-reward of the state that was seen.
-        outcomes: everything the action can lead to, where there is chance; else empty.
-        stop_action: the task's action that ends an episode anywhere, if it has one.
-        stop_log_reward: log R of the end that this action leads to from here.
-        incoming: names of the edges that lead to the next state, where they are several.
-        incoming_edge: which of them was taken.
-        thought: what the agent thought before the action.
-    """
-
-    observation: str
-    admissible_actions: tuple[str, ...]
-    action: str
-    log_pb: float = 0.0
-    log_reward_so_far: float = 0.0
-    outcomes: tuple[Outcome, ...] = ()
-    stop_action: str | None = None
-    stop_log_reward: float = 0.0
-    incoming: tuple[str, ...] = ()
-    incoming_edge: str = ""
-    thought: Thought = NO_THOUGHT
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Step:
-        """Builds a step from JSON values; those that only some tasks need may be missing."""
-        tuples = {
-            "admissible_actions": tuple(data["admissible_actions"]),
-            "outcomes": tuple(Outcome(**outcome) for outcome in data.get("outcomes", ())),
-            "incoming": tuple(data.get("incoming", ())),
-        }
-        if "thought" in data:
-            data = {**data, "thought": Thought(tuple(data["thought"]["tokens"]), data["thought"]["text"])}
-        return cls(**{**data, **tuples})
-
-
-@dataclass(frozen=True, slots=True)
-class Trajectory:
-    """One episode, or its beginning.
-
-    Attributes:
-        log_reward: log R of its end, neither tempered nor scaled; the partial log-reward of the state
-            where it breaks off if it is not complete.
-        solution: canonical name of what was reached; empty if it is not complete.
-        source: who made it: "policy", "demonstration", "replay", ...
-        complete: whether the episode is over.
-        end: what is seen at the end, or where it breaks off.
-    """
-
-    problem_id: str
-    steps: tuple[Step, ...]
-    log_reward: float
-    success: bool
-    solution: str
-    source: str = "policy"
-    complete: bool = True
-    end: str = ""
-
-    @property
-    def actions(self) -> tuple[str, ...]:
-        """The actions in order; with the problem they identify a trajectory, if there is no chance."""
-        return tuple(step.action for step in self.steps)
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        """What was seen and done in order; with the problem it identifies a trajectory, also under chance."""
-        return (*(text for step in self.steps for text in (step.observation, step.action)), self.end)
-
-    def outcomes(self, place: int) -> tuple[Outcome, ...]:
-        """Returns everything that the action of one step can lead to; without chance, what it led to."""
-        if self.steps[place].outcomes:
-            return self.steps[place].outcomes
-        if place + 1 < len(self.steps):
-            after = self.steps[place + 1]
-            return (Outcome(1.0, after.observation, after.log_reward_so_far),)
-        return (Outcome(1.0, None if self.complete else self.end, self.log_reward),)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns JSON values for one line of a JSON Lines file, without what is only of some tasks and not of this."""
-        values = asdict(self)
-        for step in values["steps"]:
-            for name in ("outcomes", "stop_action", "incoming"):
-                if not step[name]:
-                    del step[name]
-            if "stop_action" not in step:
-                del step["stop_log_reward"]
-            if "incoming" not in step:
-                del step["incoming_edge"]
-            if not any(step["thought"].values()):
-                del step["thought"]
-        return values
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Trajectory:
-        """Builds a trajectory from the values that `to_json` returns."""
-        return cls(**{**data, "steps": tuple(Step.from_json(step) for step in data["steps"])})
 
 
 def rollout(
@@ -345,26 +185,6 @@ def edge_names(task: Task[Any, StateT], edges: Sequence[tuple[StateT, str]]) -> 
     return tuple(f"{action} from: {task.observe(parent)}" for parent, action in edges)
 
 
-def cut(trajectory: Trajectory, steps: int) -> Trajectory:
-    """Returns the first steps of a trajectory, as one that breaks off there.
-
-    Raises:
-        ValueError: there must be at least 1 step, and fewer than the trajectory has.
-    """
-    if not 0 < steps < len(trajectory.steps):
-        raise ValueError(f"a trajectory of {len(trajectory.steps)} steps cannot be cut after {steps}")
-    at = trajectory.steps[steps]
-    return replace(
-        trajectory,
-        steps=trajectory.steps[:steps],
-        log_reward=at.log_reward_so_far,
-        success=False,
-        solution="",
-        complete=False,
-        end=at.observation,
-    )
-
-
 def log_backward(task: Task[Any, StateT], state: StateT) -> float:
     """Returns log P_B of any edge into a state: uniform over incoming edges, 0 on trees."""
     parents = task.parents(state)
@@ -390,19 +210,3 @@ def replay_actions(task: Task[ProblemT, StateT], problem: ProblemT, actions: Ite
     if task.actions(state):
         raise ValueError(f"the actions stop before the end of '{problem.id}', after {len(history)} steps")
     return record(task, problem.id, history, state, source)
-
-
-def save_trajectories(trajectories: Iterable[Trajectory], path: str | os.PathLike[str]) -> None:
-    """Writes JSON Lines, whole or not at all."""
-    write_json_lines(path, (trajectory.to_json() for trajectory in trajectories))
-
-
-def load_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
-    """Reads what `save_trajectories` wrote; raises ValueError that names a wrong line."""
-    trajectories = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            trajectories.append(Trajectory.from_json(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"'{path}' line {number} is not a trajectory: {error}") from None
-    return trajectories

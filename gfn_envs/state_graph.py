@@ -16,8 +16,9 @@ from typing import Generic
 import numpy as np
 
 from gfn_envs.layers import Layer, Outcomes, layers_of
-from gfn_envs.rollout import ProbabilisticAgent, Trajectory, record
+from gfn_envs.rollout import ProbabilisticAgent, record
 from gfn_envs.task import ProblemT, StateT, Task
+from gfn_envs.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import pytest
 
 from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
 from gfn_envs.problems import ProblemSet
-from gfn_envs.rollout import Trajectory
 from gfn_envs.simulation import simulate, wilson_interval
 from gfn_envs.task import LOG_REWARD_FLOOR, Problem, Task
 from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+from gfn_envs.trajectory import Trajectory
 
 SMALL = [
     (Game24(), Game24Problem((2, 2, 3, 6))),

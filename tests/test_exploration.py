@@ -21,10 +21,11 @@ from gfn_agents.local_search import greedy_search, log_acceptance, metropolis, r
 from gfn_agents.policy import TabularPolicy, temper
 from gfn_agents.schedules import Schedule
 from gfn_envs.exact import enumerate_states
-from gfn_envs.rollout import cut, replay_actions, rollout
+from gfn_envs.rollout import replay_actions, rollout
 from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+from gfn_envs.trajectory import cut
 
 PLACES = {
     "tree": (Game24(count=3), Game24Problem((1, 4, 6))),

@@ -13,7 +13,7 @@ import torch
 
 from gfn_agents.interop.datasets import to_dataset
 from gfn_agents.interop.trl import TRLRollout, episode_return, show_actions
-from gfn_envs.rollout import Step, Trajectory
+from gfn_envs.trajectory import Step, Trajectory
 from tests.test_docs import ROOT, run_python
 from tests.test_language_model import byte_tokenizer, make_model
 

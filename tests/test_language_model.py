@@ -32,9 +32,10 @@ from gfn_agents.policy import Policy
 from gfn_agents.prefix_tree import build_row, plan_rows, trunk_length
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.scoring import score_padded, score_row
-from gfn_envs.rollout import Thought, rollout
+from gfn_envs.rollout import rollout
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.trajectory import Thought
 
 VOCABULARY = 258
 SMALL = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -26,9 +26,9 @@ from gfn_envs.metrics import (
     total_variation,
     worst_decile,
 )
-from gfn_envs.rollout import Trajectory
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+from gfn_envs.trajectory import Trajectory
 
 
 @given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))

@@ -37,12 +37,13 @@ from gfn_agents.objectives import (
 from gfn_agents.policy import TabularPolicy
 from gfn_envs.exact import enumerate_states
 from gfn_envs.metrics import total_variation
-from gfn_envs.rollout import Outcome, Step, Trajectory, cut, edge_names, record, replay_actions, rollout
+from gfn_envs.rollout import edge_names, record, replay_actions, rollout
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.blocksworld import BlocksWorld, BlocksWorldProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from gfn_envs.tasks.prontoqa import PrOntoQA, PrOntoQAProblem
+from gfn_envs.trajectory import Outcome, Step, Trajectory, cut
 
 
 class DistanceLine(NumberLine):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from gfn_agents.exploration import demonstrations
 from gfn_agents.replay import ReplayBuffer, edit_distance, reward_probabilities
-from gfn_envs.rollout import Step, Trajectory
 from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.trajectory import Step, Trajectory
 
 
 def made(actions, solution="x", success=True, log_reward=0.0, problem="p"):

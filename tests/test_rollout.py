@@ -11,18 +11,10 @@ import pytest
 from examples.hypergrid import Grid, HyperGrid
 from gfn_envs.actions import IllegalActionError
 from gfn_envs.exact import analyse, enumerate_states
-from gfn_envs.rollout import (
-    Agent,
-    ProbabilisticAgent,
-    draw_outcome,
-    load_trajectories,
-    log_backward,
-    replay_actions,
-    rollout,
-    save_trajectories,
-)
+from gfn_envs.rollout import Agent, ProbabilisticAgent, draw_outcome, log_backward, replay_actions, rollout
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+from gfn_envs.trajectory import load_trajectories, save_trajectories
 
 
 class Uniform:

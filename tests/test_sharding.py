@@ -225,7 +225,7 @@ def test_without_help_two_processes_come_to_nothing():
 def test_a_process_without_memory_ends_the_other():
     started = launch(["-c", "from tests.test_sharding import *; run_out_of_memory()"], **SHARDED)
     (status, _, errors), (other_status, _, other_errors) = finish(started)
-    assert (status, other_status) == (1, 1)
+    assert (status, other_status) == (1, 1), errors + other_errors
     assert "ProcessLost: another process of this run has ended" in errors
     assert "RuntimeError: memory ran out in one of the processes among which the model is divided" in other_errors
 

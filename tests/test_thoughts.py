@@ -33,8 +33,9 @@ from gfn_envs.cli import main
 from gfn_envs.exact import enumerate_states
 from gfn_envs.metrics import total_variation
 from gfn_envs.problems import ProblemSet
-from gfn_envs.rollout import Answer, Step, Thought, load_trajectories, rollout, save_trajectories
+from gfn_envs.rollout import rollout
 from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.trajectory import Answer, Step, Thought, load_trajectories, save_trajectories
 from tests.test_language_model import byte_tokenizer, gradients, make_model
 from tests.test_objectives import BALANCE, graph_of, largest, log_weights, pairs, solved, trajectories_of
 from tests.test_prompts import chat_tokenizer, tiny

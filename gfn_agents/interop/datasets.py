@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from gfn_envs.rollout import Trajectory
+from gfn_envs.trajectory import Trajectory
 
 
 def to_dataset(trajectories: Iterable[Trajectory]) -> Any:
