@@ -313,15 +313,18 @@ def table(evaluations: Sequence[Evaluation], published: dict[str, str]) -> str:
 
 
 def curves_plot(evaluations: Sequence[Evaluation]) -> str:
-    """Returns the share of solved training episodes by optimizer step, the mean of the last ones, as SVG."""
+    """Returns the share of solved training episodes by optimizer step, as a mean over a tenth of the steps, as SVG."""
     curves = {e.agent: e.settings["curve"] for e in evaluations if e.settings["curve"]}
     key = KEY_ROW * len(curves) + 12
     height = key + 240
     with canvas("flow-of-reasoning", WIDTH, height) as (whole, finish):
         axes = whole.figure.add_axes((46 / WIDTH, 40 / height, (WIDTH - 62) / WIDTH, 190 / height))
         for place, (name, rows) in enumerate(curves.items()):
-            solved, recent = [row["success"] for row in rows], 1 + len(rows) // 10
-            means = [float(np.mean(solved[max(0, end - recent) : end])) for end in range(1, len(rows) + 1)]
+            recent = 1 + rows[-1]["step"] // 10
+            means = [
+                float(np.mean([row["success"] for row in rows if end["step"] - recent < row["step"] <= end["step"]]))
+                for end in rows
+            ]
             key_row(whole, place, AGENT_COLOURS[place], name, f"last {percent(means[-1])}")
             axes.plot([row["step"] for row in rows], means, color=AGENT_COLOURS[place], linewidth=2.5)
         axes.set_ylim(-0.02, 1.02)
