@@ -277,16 +277,18 @@ class Trainer:
         processes.add_gradients(self._exchanged)
         norm = self.policy.clip_gradients(self.config.max_grad_norm)
         self._check_finite(norm, trajectories)
-        for group, rate in zip(self.optimizer.param_groups, self._learning_rates(), strict=True):
-            group["lr"] = rate
+        self._warm_up()
         self.optimizer.step()
         return mean, norm, first
 
-    def _learning_rates(self) -> tuple[float, float]:
-        """Returns the learning rates of this step, of the model and of the flow head."""
+    def _warm_up(self) -> None:
+        """Sets the learning rates of model and flow head while they grow; afterwards they are left alone."""
         config = self.config
-        warmth = min(1.0, (self.steps_done + 1) / max(config.warmup_steps, 1))
-        return warmth * config.learning_rate, warmth * config.flow_learning_rate
+        if self.steps_done < config.warmup_steps:
+            warmth = (self.steps_done + 1) / config.warmup_steps
+            rates = (config.learning_rate, config.flow_learning_rate)
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = warmth * rate
 
     def _add_gradient(
         self, trajectories: list[Trajectory], weight: float, first: torch.Tensor | None
