@@ -173,13 +173,13 @@ def train_sft(
 
 
 def warm_start(options: Options, folder: Path, task: Any, training: ProblemSet[Any]) -> tuple[str, Training]:
-    """Returns the model that the GFlowNet starts from, the first steps of SFT if it is to, and what that cost."""
+    """Returns the model that the GFlowNet starts from, which is kept in the folder, and what the steps of SFT cost."""
     if not (folder / "training.json").is_file():
         policy = load_policy(options.model, model_options=options.model_options, seed=options.seed)
         record = train_sft(options, policy, task, training, options.warm_start)
         with whole_folder(folder) as partial:
             policy.save(partial)
-            write_whole(partial / "training.json", json.dumps(asdict(record)))
+            (partial / "training.json").write_text(json.dumps(asdict(record)), encoding="utf-8")
     return str(folder), Training(**json.loads((folder / "training.json").read_text(encoding="utf-8")))
 
 

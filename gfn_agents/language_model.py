@@ -37,8 +37,8 @@ from gfn_agents.policy import AdmissibleActions, Observations, Policy, Scores
 from gfn_agents.prefix_tree import Tokens, build_row, plan_rows, trunk_length
 from gfn_agents.pretrained import (
     WithoutAdapter,
+    decoder_layers,
     has_adapter,
-    layers_of,
     load_pretrained,
     load_weights,
     locate,
@@ -329,7 +329,7 @@ class LanguageModelPolicy(Policy):
     def shard(self) -> None:
         """Divides the model among the processes of the run; each has the flow head."""
         if not self._sharded:
-            shard(self.model, layers_of(self.model), files_hold_all=not has_adapter(self.model))
+            shard(self.model, decoder_layers(self.model), files_hold_all=not has_adapter(self.model))
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of a loss that comes from this policy's scores to that of its weights."""

@@ -312,7 +312,7 @@ def load_weights(model: Any, folder: Path) -> None:
 
 
 # -- memory ----------------------------------------------------------------------------------------
-def layers_of(model: Any) -> list[Any]:
+def decoder_layers(model: Any) -> list[Any]:
     """Returns the layers of a model, which are evaluated one after another."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
@@ -325,7 +325,7 @@ def checkpoint_layers(model: Any) -> None:
     evaluations whose gradient will be asked for.
     """
     model.activation_checkpointing_enable()
-    layers = layers_of(model)
+    layers = decoder_layers(model)
     for layer in layers:
         for name, value in vars(layer).items():
             if "dropout" in name and isinstance(value, float):

@@ -73,8 +73,6 @@ def analyse(task: Task[ProblemT, StateT], problem: ProblemT, beta: float = 1.0, 
 
 def analyse_graph(graph: StateGraph[Any, Any], beta: float = 1.0) -> Analysis:
     """Returns the yardsticks of a problem whose states are listed already."""
-    scaled = graph.log_rewards.copy()
-    scaled[list(graph.terminals)] *= beta
     chance = float(graph.chance_values()[0])
     return Analysis(
         problem_id=graph.problem.id,
@@ -85,7 +83,7 @@ def analyse_graph(graph: StateGraph[Any, Any], beta: float = 1.0) -> Analysis:
         optimum=float(graph.best_values()[0]),
         optimal_return=float(graph.best_values(with_rewards=True)[0]),
         n_solutions=len(graph.solutions),
-        log_z=float(graph.log_flows(scaled)[0]),
+        log_z=graph.log_z(beta),
         n_states=len(graph.states),
         target_success=float(graph.target(beta) @ graph.successes),
     )

@@ -43,6 +43,11 @@ class Layer:
     children: np.ndarray
     chances: np.ndarray
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many actions each state has, shape (S,)."""
+        return np.diff(self.first_actions, append=len(self.sources))
+
 
 def layers_of(edges: Sequence[Sequence[Outcomes]]) -> tuple[Layer, ...]:
     """Returns the layers of a graph in topological order, the ends left out.

@@ -8,7 +8,7 @@ actions, and the policy F(s, a) / F(s) samples actions in proportion to expected
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic
@@ -122,8 +122,7 @@ class StateGraph(Generic[ProblemT, StateT]):
             if best:
                 values[layer.states] = np.maximum.reduceat(found, layer.first_actions)
             else:
-                sizes = np.diff(layer.first_actions, append=len(found))
-                values[layer.states] = np.add.reduceat(found, layer.first_actions) / sizes
+                values[layer.states] = np.add.reduceat(found, layer.first_actions) / layer.sizes
         return values
 
     def _action_values(self, layer: Layer, values: np.ndarray, with_rewards: bool) -> np.ndarray:
@@ -165,22 +164,35 @@ class StateGraph(Generic[ProblemT, StateT]):
         """Returns the action probabilities that follow the flows, one array a state; uniform where nothing flows."""
         found = []
         for layer in self._layers:
-            flows, sizes = log_flows[layer.sources], np.diff(layer.first_actions, append=len(layer.sources))
+            flows = log_flows[layer.sources]
             dry = np.isneginf(flows)
             shares = np.exp(self._action_flows(layer, log_flows) - np.where(dry, 0.0, flows))
-            found.append(np.where(dry, np.repeat(1.0 / sizes, sizes), shares))
+            found.append(np.where(dry, np.repeat(1.0 / layer.sizes, layer.sizes), shares))
         return self._by_state(found)
 
     def target(self, beta: float = 1.0) -> np.ndarray:
         """Returns what the exact sampler for R^beta reaches: probability of each end, shape (states,)."""
         if self.task.deterministic:
-            scaled = self._scaled(beta)
-            return np.asarray(np.exp(scaled - self.log_flows(scaled)[0]))
+            return np.asarray(np.exp(self._scaled(beta) - self.log_z(beta)))
         return self.reached(self.target_policy(beta))
 
     def target_policy(self, beta: float = 1.0) -> list[np.ndarray]:
         """Returns the action probabilities of the exact sampler for R^beta, one array a state."""
-        return self.flow_policy(self.log_flows(self._scaled(beta)))
+        return self.flow_policy(self._target_flows(beta))
+
+    def log_z(self, beta: float = 1.0) -> float:
+        """Returns the log of the partition function for R^beta (natural log)."""
+        return float(self._target_flows(beta)[0])
+
+    def _target_flows(self, beta: float) -> np.ndarray:
+        if beta not in self._known_flows:
+            self._known_flows[beta] = self.log_flows(self._scaled(beta))
+        return self._known_flows[beta]
+
+    @cached_property
+    def _known_flows(self) -> dict[float, np.ndarray]:
+        """log F for R^beta by beta: all yardsticks of a problem rest on them."""
+        return {}
 
     def _scaled(self, beta: float) -> np.ndarray:
         """Returns beta log R at the ends and -inf elsewhere, also for beta = 0."""
@@ -207,18 +219,9 @@ class StateGraph(Generic[ProblemT, StateT]):
 
     def reached(self, policy: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the probability that a policy ends in each end, shape (states,)."""
-        mass = self._visited(policy)
-        for layer in self._layers:
-            mass[layer.states] = 0.0
-        return mass
-
-    def _visited(self, policy: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns the probability that a policy comes to each state, shape (states,)."""
         mass = np.zeros(len(self.states))
-        mass[0] = 1.0
-        for layer in self._layers:
-            taken = mass[layer.sources] * np.concatenate([policy[index] for index in layer.states])
-            np.add.at(mass, layer.children, taken[layer.takers] * layer.chances)
+        for layer, _, _ in self._played(policy, mass):
+            mass[layer.states] = 0.0
         return mass
 
     def elbo(self, policy: Sequence[np.ndarray], log_rewards: np.ndarray) -> float:
@@ -227,15 +230,26 @@ class StateGraph(Generic[ProblemT, StateT]):
         Malkin et al. 2023 (arXiv 2210.00580, equation 4). Under chance the outcomes' own probabilities
         belong to neither side.
         """
-        visited, bound = self._visited(policy), 0.0
-        for layer in self._layers:
-            shares = np.concatenate([policy[index] for index in layer.states])
-            flow = (visited[layer.sources] * shares)[layer.takers] * layer.chances
+        mass, bound = np.zeros(len(self.states)), 0.0
+        for layer, shares, flow in self._played(policy, mass):
             moved = flow > 0
             gain = self.log_backward[layer.children[moved]] - np.log(shares[layer.takers[moved]])
             bound += float(flow[moved] @ gain)
-        ends = [index for index in self.terminals if visited[index] > 0]
-        return bound + float(visited[ends] @ log_rewards[ends])
+        ends = [index for index in self.terminals if mass[index] > 0]
+        return bound + float(mass[ends] @ log_rewards[ends])
+
+    def _played(self, policy: Sequence[np.ndarray], mass: np.ndarray) -> Iterator[tuple[Layer, np.ndarray, np.ndarray]]:
+        """Yields each layer with the probabilities of its actions and how probable its outcomes are in play.
+
+        Args:
+            mass: zeros, shape (states,); gets the probability that the policy comes to each state.
+        """
+        mass[0] = 1.0
+        for layer in self._layers:
+            shares = np.concatenate([policy[index] for index in layer.states])
+            flow = (mass[layer.sources] * shares)[layer.takers] * layer.chances
+            np.add.at(mass, layer.children, flow)
+            yield layer, shares, flow
 
     def ends_by_name(self, reached: np.ndarray) -> dict[str, float]:
         """Returns the probability of each object by its canonical name, from the probability of each end."""

@@ -15,7 +15,7 @@ from gfn_agents import language_model, processes, sharding
 from gfn_agents.checkpointing import list_checkpoints
 from gfn_agents.config import TrainConfig
 from gfn_agents.language_model import LanguageModelPolicy
-from gfn_agents.pretrained import checkpoint_layers, layers_of
+from gfn_agents.pretrained import checkpoint_layers, decoder_layers
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import Trainer
 from gfn_envs.problems import ProblemSet
@@ -237,7 +237,7 @@ def test_what_cannot_be_divided_is_refused(monkeypatch):
     model = make_model("llama")
     model.lm_head.weight = torch.nn.Parameter(torch.zeros(2, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(ValueError, match="8 or 4 bits cannot be divided"):
-        sharding.shard(model, layers_of(model))
+        sharding.shard(model, decoder_layers(model))
 
 
 def test_only_launchers_ask_for_a_divided_model(monkeypatch):
