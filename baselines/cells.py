@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from baselines.suites import Arena, Contestant, Problems
+from baselines.tuned import tuned
 from gfn_envs.agents import Budget, TrainableAgent, load_agent
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.evaluation import evaluate_agent
@@ -55,8 +56,16 @@ class Cell:
         described = asdict(self)
         described["arena"].pop("name")
         described["contestant"].pop("name")
-        values: dict[str, Any] = json.loads(json.dumps({"format": _FORMAT, **described}))
+        values: dict[str, Any] = json.loads(json.dumps({"format": _FORMAT, **described, "tuned": self._tuned}))
         return values
+
+    @property
+    def _tuned(self) -> dict[str, dict[str, Any]]:
+        """Options that the suite does not name and `baselines.tuned` gives, by method."""
+        method, env_id = self.contestant.agent, self.arena.id
+        own = tuned(method, env_id)
+        warm = {**own, **self.contestant.options}.get("warm_start")
+        return {method: own, **({"sft": tuned("sft", env_id)} if warm else {})}
 
     @property
     def label(self) -> str:

@@ -20,6 +20,7 @@ from baselines.bench import SUITE_FILE, Run, check_cells, read_run, run_suite, s
 from baselines.bench_progress import remaining_seconds
 from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, run_cell, training_keywords
 from baselines.suites import Suite, parse_suite
+from baselines.tuned import TUNED
 from baselines.workers import in_processes, on_ray
 
 REPOSITORY = Path(__file__).parent.parent
@@ -85,6 +86,21 @@ def test_a_cell_is_named_by_what_decides_its_result():
     assert renamed.key == first.key
     assert replace(first, arena=replace(first.arena, samples=5)).key != first.key
     assert Cell.from_description(json.loads(json.dumps(first.description))).key == first.key
+
+
+def test_other_tuned_options_make_other_cells(monkeypatch):
+    untuned = suite_cells(suite())[0]
+    trained = replace(untuned, contestant=replace(untuned.contestant, agent="gflownet"))
+    warm = replace(trained, contestant=replace(trained.contestant, options={"warm_start": 10}))
+
+    def keys() -> list[str]:
+        return [replace(cell).key for cell in (untuned, trained, warm)]
+
+    before = keys()
+    monkeypatch.setitem(TUNED, "NumberLine", {"sft": {"epochs": 7}})
+    assert [new == old for new, old in zip(keys(), before, strict=True)] == [True, True, False]  # imitation comes first
+    monkeypatch.setitem(TUNED, "NumberLine", {"gflownet": {"epsilon": 0.5}})
+    assert [new == old for new, old in zip(keys(), before, strict=True)] == [True, False, False]
 
 
 def test_a_cell_learns_on_training_problems_and_is_scored_on_others():
