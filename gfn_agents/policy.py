@@ -247,7 +247,8 @@ class TabularPolicy(Policy):
         thoughts: Sequence[Thought] | None = None,
     ) -> Tensor:
         """Returns log P_F of the legal actions, float64 of shape (B, A), -inf on padding; a table does not think."""
-        rows = torch.tensor([self._places[o, tuple(a)] for o, a in zip(observations, admissible_actions, strict=True)])
+        places = [self._places[o, tuple(a)] for o, a in zip(observations, admissible_actions, strict=True)]
+        rows = torch.tensor(places, device=self.logits.device)
         width = max(len(actions) for actions in admissible_actions)
         logits = self.logits.index_select(0, rows).masked_fill(~self.legal.index_select(0, rows), -torch.inf)
         return logits[:, :width].log_softmax(dim=-1)

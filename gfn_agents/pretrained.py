@@ -200,8 +200,9 @@ def _add_adapter(model: Any, source: str | Path, options: ModelOptions, seed: in
         lora_dropout=0.0,  # what is sampled must be what is scored
         target_modules="all-linear" if targets == ["all-linear"] else targets,
     )
-    with torch.random.fork_rng(), _quiet_peft():
-        torch.manual_seed(seed)
+    # Adapters are made on the CPU and moved, so that the seed means the same anywhere; no other GPU is woken up.
+    with torch.random.fork_rng(devices=[]), _quiet_peft():
+        torch.default_generator.manual_seed(seed)
         adapted = get_peft_model(model, config)
     adapted.active_peft_config.base_model_name_or_path = lasting_name(source)
     return adapted

@@ -60,7 +60,10 @@ def make_trainer(case, folder=None, **options):
     policy = LanguageModelPolicy(model, byte_tokenizer(), template, row_budget=300)
     task, problems = (LINE, WALKS) if case.endswith("distance") else (Game24(count=3), CARDS)
     sizes = {"steps": 3, "problems_per_step": 3, "samples_per_problem": 3, "learning_rate": 0.01}
-    return Trainer(task, ProblemSet(problems), policy, TrainConfig(**{**sizes, **special, **options}), folder)
+    trainer = Trainer(task, ProblemSet(problems), policy, TrainConfig(**{**sizes, **special, **options}), folder)
+    for group in trainer.optimizer.param_groups if model.dtype == torch.float32 else ():
+        group["eps"] = 1e-3  # Adam would magnify what rounding makes of gradients that are nearly zero
+    return trainer
 
 
 def train(trainer):
@@ -141,10 +144,9 @@ def assert_same(found, alone, case):
     if case.startswith("gpt2"):
         for name in ("losses", "weights", "flow head"):
             assert np.allclose(found[name], alone[name], rtol=1e-9, atol=1e-9), name
-    else:  # Adam magnifies what rounding makes of gradients that are nearly zero
+    else:
         tolerance = 3e-2 if case.startswith("bfloat16") else 1e-4
-        losses = np.array(found["losses"])[:, 0], np.array(alone["losses"])[:, 0]
-        assert np.allclose(*losses, rtol=tolerance, atol=0)
+        assert np.allclose(np.array(found["losses"])[:, 0], np.array(alone["losses"])[:, 0], rtol=tolerance, atol=0)
 
 
 @pytest.mark.slow
