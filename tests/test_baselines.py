@@ -26,7 +26,7 @@ NUMBER_LINE, GAME24 = "gfn_envs/NumberLine-v0", "gfn_envs/Game24-v0"
 SMALL_BATCH = {"problems_per_step": 2, "samples_per_problem": 3, "warm_start": 0}
 SMALL_PPO = {"num_envs": 2, "n_steps": 8, "batch_size": 8, "width": 16}
 TRAINED = {
-    "gflownet": SMALL_BATCH,
+    "gflownet": {**SMALL_BATCH, "demonstrations_per_problem": 0},
     "reinforce": SMALL_BATCH,
     "grpo": SMALL_BATCH,
     "ppo_clip": SMALL_BATCH,
