@@ -56,10 +56,13 @@ Version History
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from gfn_envs.drawing import Drawing
 from gfn_envs.problems import ProblemSet, ProblemSource
@@ -82,6 +85,7 @@ from gfn_envs.tasks.alfworld.problem import (
     ALFWorldProblem,
 )
 from gfn_envs.tasks.alfworld.rules import ALWAYS, apply, commands, conditions_met, read
+from gfn_envs.tasks.alfworld.searcher import searching_plan
 from gfn_envs.tasks.alfworld.stock import engine_turn, load_engine
 from gfn_envs.tasks.alfworld.summary import Seen, nothing_seen, see, summary
 from gfn_envs.tasks.alfworld.texts import HELP, NOTHING_HAPPENS, feedback, first_observation
@@ -91,6 +95,7 @@ REWARDS = ("success", "subgoals")
 BACKENDS = ("rules", "textworld")
 GOAL_REWARD = 50.0
 _LONGEST_HORIZON = 10_000
+_SEARCHES = 8
 _LISTED = LONGEST_NAME + len(", a ")
 
 
@@ -301,8 +306,11 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
         return solutions(self, problem)
 
     def expert_plans(self, problem: ALFWorldProblem) -> tuple[tuple[str, ...], ...]:
-        """Returns the shortest plans up to commuting steps that fit into the horizon."""
-        return tuple(plan for plan in optimal_plans(problem) if len(plan) <= self.horizon)
+        """Returns plans of a player that has to look for things, or shortest ones if none of its games is won."""
+        rng = np.random.default_rng(int(hashlib.sha256(problem.id.encode()).hexdigest()[:16], 16))
+        found = [searching_plan(self, problem, rng) for _ in range(_SEARCHES)]
+        plans = dict.fromkeys(plan for plan in found if plan) or optimal_plans(problem)
+        return tuple(plan for plan in plans if len(plan) <= self.horizon)
 
     def render_text(self, state: ALFWorldState) -> str:
         """Returns the room as far as the player knows it, in lines."""
