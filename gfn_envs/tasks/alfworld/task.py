@@ -46,6 +46,8 @@ Exact Values
     All 3,693 walkthroughs of the official train and valid_seen games win, in 3 to 10 steps, and no plan is shorter.
     Random play of 50 steps wins 0.34 % of the games that come with the package. In 910 official games a thing can be
     picked up that fits nowhere (a teddy bear, a paper towel roll); with it in hand most goals are out of reach.
+    Demonstrations (`expert_plans`) are games of a player that has to look for things, lucky half of the time: 7.9 to
+    15.2 steps on average where shortest plans have 4.0 to 8.5.
 
 References
     Shridhar et al. 2021, ALFWorld; Shridhar et al. 2020, ALFRED; Côté et al. 2018, TextWorld.
