@@ -145,17 +145,24 @@ def _verdict(arena: ArenaResults, score: Score, focus: str, own: Estimate, rival
 
 
 def _failures(run: Run) -> tuple[str, ...]:
-    """Returns one sentence a failed cell, and one for the cells of an agent in an environment that were not run."""
+    """Returns one sentence a failed cell, and one for the agents of an environment that miss the same seeds."""
     failed = [
         f"{cell.label}: {outcome.error} (failures/{cell.key}.txt)"
         for cell, outcome in zip(run.cells, run.outcomes, strict=True)
         if isinstance(outcome, Failure)
     ]
-    waiting: dict[str, list[str]] = {}
+    agents, waiting = {cell.contestant.name for cell in run.cells}, dict[tuple[str, str], list[str]]()
     for cell, outcome in zip(run.cells, run.outcomes, strict=True):
         if outcome is None:
-            waiting.setdefault(f"{cell.arena.name}, {cell.contestant.name}", []).append(str(cell.seed))
-    return (*failed, *(f"{name}: not run yet with seed {', '.join(seeds)}" for name, seeds in waiting.items()))
+            waiting.setdefault((cell.arena.name, cell.contestant.name), []).append(str(cell.seed))
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (arena, agent), seeds in waiting.items():
+        alike.setdefault((arena, ", ".join(seeds)), []).append(agent)
+    unfinished = (
+        f"{arena}, {'all agents' if set(missing) == agents else ', '.join(missing)}: not run yet with seed {seeds}"
+        for (arena, seeds), missing in alike.items()
+    )
+    return (*failed, *unfinished)
 
 
 def _notes(run: Run) -> tuple[str, ...]:

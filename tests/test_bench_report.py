@@ -97,6 +97,14 @@ def test_what_is_missing_is_named_and_leaves_the_rest(results: BenchResults):
     assert [ranks.shares for ranks in results.ranks] == []  # nobody has every cell
 
 
+def test_agents_that_miss_the_same_seeds_are_one_sentence(run: Run):
+    outcomes = tuple(
+        None if cell.arena.name == "Game24" else outcome for cell, outcome in zip(run.cells, run.outcomes, strict=True)
+    )
+    unfinished = summarise_run(replace(run, outcomes=outcomes))
+    assert unfinished.failures == ("Game24, all agents: not run yet with seed 0, 1",)
+
+
 def test_ranks_and_profiles_of_a_whole_run(folder: Path):
     whole = summarise_run(read_run(folder))
     assert [ranks.score for ranks in whole.ranks] == ["normalised success", "coverage"]
@@ -228,7 +236,10 @@ def test_the_command_runs_resumes_and_reports(tmp_path: Path, capsys):
     own.write_text(TINY)
     bench(str(own), output=output, jobs=2, only=("NumberLine", "0"), json=True)
     printed = json.loads(capsys.readouterr().out)
-    assert len(printed["failures"]) == 4  # cells that were not asked for
+    assert printed["failures"] == [  # cells that were not asked for
+        "Game24, all agents: not run yet with seed 0, 1",
+        "NumberLine, all agents: not run yet with seed 1",
+    ]
     assert printed["command"] == f"gfn bench {own} --only NumberLine 0"
     before = {file: file.stat().st_mtime_ns for file in (output / "cells").iterdir()}
     assert len(before) == 2
