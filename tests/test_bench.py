@@ -96,6 +96,7 @@ def test_other_tuned_options_make_other_cells(monkeypatch):
     def keys() -> list[str]:
         return [replace(cell).key for cell in (untuned, trained, warm)]
 
+    monkeypatch.setitem(TUNED, "NumberLine", {})
     before = keys()
     monkeypatch.setitem(TUNED, "NumberLine", {"sft": {"epochs": 7}})
     assert [new == old for new, old in zip(keys(), before, strict=True)] == [True, True, False]  # imitation comes first
