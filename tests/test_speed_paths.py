@@ -300,6 +300,8 @@ def test_a_training_step_whose_gradient_does_not_fit_is_taken_again():
             policy,
             TrainConfig(problems_per_step=1, samples_per_problem=4, replay_per_problem=0),
         )
+        for group in trainer.optimizer.param_groups:
+            group["eps"] = 1e-3  # Adam would magnify what rounding makes of gradients that are nearly zero
 
         def run_out(gradient):
             if fails:
