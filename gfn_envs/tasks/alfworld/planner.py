@@ -9,7 +9,7 @@ So `_ways` lists all sensible sequences of errands, their number of commands is 
 `tests/test_alfworld_planner.py` proves lengths and numbers of plans by breadth-first search over the rules.
 
 It plans with full information: it knows what is in closed receptacles. So its lengths are a ceiling for players, who
-have to search, and its plans are demonstrations of how to win, not of how to look for things.
+have to search, and its plans show how to win, not how to look for things, as those of `searcher` do.
 """
 
 from __future__ import annotations
