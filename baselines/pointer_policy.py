@@ -70,12 +70,15 @@ class PointerFeatures(BaseFeaturesExtractor):  # type: ignore[misc]
 
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """Returns the encodings of the observation and of each row of actions, side by side."""
-        actions = tokens["actions"].long()
-        legal = actions[:, :, 0] != self.encoder.padding
+        actions, legal = tokens["actions"].long(), self.legal_rows(tokens)
         rows = self.absent.expand(*legal.shape, -1).clone()
         rows[legal] = self.encoder(actions[legal])
         observation = self.encoder(tokens["observation"].long())
         return torch.cat([observation.unsqueeze(1), rows], dim=1).flatten(1)
+
+    def legal_rows(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Returns which rows hold an action, bool (batch, max_actions)."""
+        return tokens["actions"][:, :, 0] != self.encoder.padding
 
 
 class PointerHead(nn.Module):
@@ -112,20 +115,22 @@ class PointerHead(nn.Module):
         return hidden
 
 
-class _PointerNetworks:
-    """Builds the networks of either policy class of Stable-Baselines3, which calls `_build`."""
+class PointerNetworks:
+    """Builds the networks of any policy class of Stable-Baselines3, which calls `_build`."""
+
+    head_class = PointerHead
 
     def _build(self: Any, lr_schedule: Callable[[float], float]) -> None:
         width = self.features_extractor.absent.numel()
-        self.mlp_extractor = PointerHead(self.action_space.n, width)
+        self.mlp_extractor = self.head_class(self.action_space.n, width)
         self.action_net = nn.Identity()
         self.value_net = nn.Linear(width, 1)
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
-class PointerPolicy(_PointerNetworks, ActorCriticPolicy):  # type: ignore[misc]
+class PointerPolicy(PointerNetworks, ActorCriticPolicy):  # type: ignore[misc]
     """The reading policy for PPO."""
 
 
-class MaskablePointerPolicy(_PointerNetworks, MaskableActorCriticPolicy):  # type: ignore[misc]
+class MaskablePointerPolicy(PointerNetworks, MaskableActorCriticPolicy):  # type: ignore[misc]
     """The reading policy for MaskablePPO."""

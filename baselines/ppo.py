@@ -43,7 +43,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from baselines.pointer_policy import MaskablePointerPolicy, PointerFeatures, PointerPolicy
 from baselines.sb3_adapter import default_vocabulary_size, encode_by_default, legal_probabilities, token_env
 from gfn_envs.agents import AGENT_FILE, SamplingAgent, class_name, read_agent_file, write_agent_file
-from gfn_envs.wrappers import Encode
+from gfn_envs.wrappers import Encode, TokenObservation
 
 
 class LearningCurveRow(TypedDict):
@@ -86,6 +86,7 @@ class PPOAgent(SamplingAgent):
 
     algorithm: ClassVar[type[Any]] = PPO
     policy_class: ClassVar[type[Any]] = PointerPolicy
+    features_class: ClassVar[type[PointerFeatures]] = PointerFeatures
 
     def __init__(
         self,
@@ -123,11 +124,11 @@ class PPOAgent(SamplingAgent):
             "gae_lambda": gae_lambda,
             "device": device,
         }
-        self._view = token_env(env_id, env_kwargs or {}, encode, vocabulary_size)
-        others = [token_env(env_id, env_kwargs or {}, encode, vocabulary_size) for _ in range(num_envs - 1)]
+        views = [self.make_view(env_id, env_kwargs or {}, encode, vocabulary_size) for _ in range(num_envs)]
+        self._view = views[0]
         self._model = self.algorithm(
             self.policy_class,
-            DummyVecEnv([lambda env=env: env for env in [self._view, *others]]),
+            DummyVecEnv([lambda view=view: view for view in views]),
             learning_rate=learning_rate,
             n_steps=n_steps,
             batch_size=batch_size,
@@ -136,13 +137,20 @@ class PPOAgent(SamplingAgent):
             gae_lambda=gae_lambda,
             ent_coef=entropy_bonus,
             policy_kwargs={
-                "features_extractor_class": PointerFeatures,
+                "features_extractor_class": self.features_class,
                 "features_extractor_kwargs": {"padding": vocabulary_size, "width": width},
             },
             seed=seed,
             device=device,
         )
         self._model.set_logger(Logger(folder=None, output_formats=[]))  # the usual one makes a folder for each run
+
+    @staticmethod
+    def make_view(
+        env_id: str, env_kwargs: Mapping[str, Any], encode: Encode, vocabulary_size: int
+    ) -> TokenObservation:
+        """Returns the environment as the network reads it."""
+        return token_env(env_id, env_kwargs, encode, vocabulary_size)
 
     def learn(
         self, total_steps: int, on_progress: Callable[[LearningCurveRow], None] | None = None

@@ -1,10 +1,4 @@
-"""PPO and MaskablePPO as contestants: the agents of `baselines.ppo`, made anew for the environment they learn on.
-
-RecurrentPPO of sb3-contrib is no contestant. An agent here acts on one text at a time and carries nothing from step
-to step, and every environment has texts that need no memory; where the past matters nevertheless (hidden fields),
-`history="all"` puts it into the text, for every agent alike. A recurrent state would be a second memory, which no
-other contestant has.
-"""
+"""PPO, MaskablePPO and RecurrentPPO as contestants: their agents, made anew for the environment they learn on."""
 
 from __future__ import annotations
 
@@ -16,6 +10,7 @@ from typing import Any, ClassVar
 
 from baselines.contestant import Contestant, Meter
 from baselines.ppo import MaskablePPOAgent, PPOAgent
+from baselines.recurrent_ppo import RecurrentPPOAgent
 from baselines.tuned import tuned
 from gfn_agents.agent import training_kwargs
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
@@ -96,3 +91,10 @@ class MaskablePPOContestant(PPOContestant):
 
     method = "maskable_ppo"
     algorithm = MaskablePPOAgent
+
+
+class RecurrentPPOContestant(PPOContestant):
+    """PPO with a memory, for texts that hold the history: it reads them turn by turn."""
+
+    method = "recurrent_ppo"
+    algorithm = RecurrentPPOAgent

@@ -24,7 +24,8 @@ import gfn_envs  # noqa: F401  # registers the ids
 from gfn_envs.agents import SamplingAgent
 from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
 
-_PROMPTS_AT_ONCE = 256
+PROMPTS_AT_ONCE = 256
+"""How many texts a network reads side by side."""
 _READABLE = (ActorCriticPolicy, MaskableActorCriticPolicy, DQNPolicy, QRDQNPolicy)
 
 
@@ -87,18 +88,28 @@ def legal_probabilities(
     the policy would waste on illegal indices. A policy of Q-values plays the best legal action.
     """
     found: list[np.ndarray] = []
-    for first in range(0, len(observations), _PROMPTS_AT_ONCE):
-        chunk = slice(first, first + _PROMPTS_AT_ONCE)
+    for first in range(0, len(observations), PROMPTS_AT_ONCE):
+        chunk = slice(first, first + PROMPTS_AT_ONCE)
         legal = admissible_actions[chunk]
-        views = [view.tokens(text, actions) for text, actions in zip(observations[chunk], legal, strict=True)]
-        tokens = {
-            part: torch.as_tensor(np.stack([view[part] for view in views]), device=policy.device) for part in views[0]
-        }
+        tokens = stacked_tokens(view, observations[chunk], legal, policy.device)
         masks = np.arange(view.max_actions) < np.array([[len(actions)] for actions in legal])
         with torch.no_grad():
-            scores = _scores(policy, tokens, masks).double().cpu().numpy()
-        found += [_softmax(row[: len(actions)]) for row, actions in zip(scores, legal, strict=True)]
+            found += over_legal(_scores(policy, tokens, masks), legal)
     return found
+
+
+def stacked_tokens(
+    view: TokenObservation, texts: Sequence[str], legal: Sequence[Sequence[str]], device: torch.device
+) -> dict[str, Tensor]:
+    """Returns the view of texts with their legal actions as one batch."""
+    views = [view.tokens(text, actions) for text, actions in zip(texts, legal, strict=True)]
+    return {part: torch.as_tensor(np.stack([view[part] for view in views]), device=device) for part in views[0]}
+
+
+def over_legal(logits: Tensor, legal: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Returns the probabilities of the legal rows of logits (prompts, max_actions), float64."""
+    rows = logits.double().cpu().numpy()
+    return [_softmax(row[: len(actions)]) for row, actions in zip(rows, legal, strict=True)]
 
 
 def _scores(policy: Any, tokens: Mapping[str, Tensor], masks: np.ndarray) -> Tensor:
@@ -130,7 +141,7 @@ def token_env(
     observation_length: int | None = None,
     action_length: int | None = None,
 ) -> TokenObservation:
-    """Returns the environment by index and token ids, with texts that need no memory.
+    """Returns the environment by index and token ids, with texts that need no memory, as agents are shown them.
 
     Args:
         env_id: a registered id.
@@ -141,7 +152,7 @@ def token_env(
         action_length: most tokens of an action. Both lengths are by default those of the task's texts
             in bytes, which no byte-level tokenizer exceeds.
     """
-    env = gym.make(env_id, disable_env_checker=True, **{**env_kwargs, "memoryless": True})
+    env = text_env(env_id, env_kwargs)
     task = env.unwrapped.task  # type: ignore[attr-defined]
     return TokenObservation(
         DiscreteActions(env),
@@ -150,6 +161,16 @@ def token_env(
         observation_length or task.max_observation_length,
         action_length or task.max_action_length,
     )
+
+
+def text_env(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env[str, str]:
+    """Returns the environment with the texts that `gfn_envs.rollout` shows to agents.
+
+    Where the texts hold the history they are those of the game, which may tell news only.
+    """
+    memory = {} if env_kwargs.get("history") is not None else {"memoryless": True}
+    env: gym.Env[str, str] = gym.make(env_id, disable_env_checker=True, **{**env_kwargs, **memory})
+    return env
 
 
 def encode_by_default(text: str) -> list[int]:

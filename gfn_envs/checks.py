@@ -17,8 +17,10 @@ import numpy as np
 
 from gfn_envs.actions import read_action
 from gfn_envs.exact import analyse_graph, enumerate_states
+from gfn_envs.histories import PLAYED, turns_of
 from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
+from gfn_envs.with_history import WithHistory
 
 _PLAYS = 30
 _LIMIT = 20_000
@@ -190,6 +192,16 @@ def _observations_fit(subject: Subject) -> Iterator[str]:
         yield from _misfits("observation", task.observe(state), task.max_observation_length, task.charset)
 
 
+def _observations_hold_no_turns(subject: Subject) -> Iterator[str]:
+    """A transcript can be read back only if what the game says does not look like a player's line."""
+    if isinstance(subject.task, WithHistory):
+        return
+    for state in subject.states:
+        observation = subject.task.observe(state)
+        if len(turns_of(observation)) > 1:
+            yield f"the observation {observation!r} has a line that starts with {PLAYED!r}, as actions in a history do"
+
+
 def _misfits(kind: str, text: str, longest: int, charset: str) -> Iterator[str]:
     strange = sorted(set(text) - set(charset))
     if not 1 <= len(text) <= longest:
@@ -308,6 +320,7 @@ RULES: dict[str, Rule] = {
     "actions are stable": _actions_are_stable,
     "actions fit charset, length and number": _actions_fit,
     "observations fit charset and length": _observations_fit,
+    "observations hold no turns of a history": _observations_hold_no_turns,
     "outcomes are a distribution": _outcomes_are_a_distribution,
     "episodes start and end within the horizon": _episodes_start_and_end,
     "ends have finite log-rewards": _ends_are_scored,

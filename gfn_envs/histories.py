@@ -26,6 +26,15 @@ def transcript(past: Past, observation: str) -> str:
     return "".join(f"{before}\n{PLAYED}{action}\n" for before, action in past) + observation
 
 
+def turns_of(text: str) -> list[str]:
+    """Returns the turns of a transcript: its first observation, then each action with what followed it.
+
+    An observation holds no line that starts as an action does, see `gfn_envs.checks`, so that
+    `f"\\n{PLAYED}".join(turns)` is the transcript again.
+    """
+    return text.split(f"\n{PLAYED}")
+
+
 @dataclass(frozen=True, slots=True)
 class HistorySnapshot:
     """All that `get_state` of a history saves: the episode inside and what was shown of it."""

@@ -194,6 +194,14 @@ class ObservationsOutsideTheCharset(Bits):
     charset = "01"
 
 
+class ObservationsLikeHistories(Bits):
+    charset = Bits.charset + ">\n"
+    max_observation_length = 20
+
+    def observe(self, state):
+        return f"{super().observe(state)}\n> {state}"
+
+
 class OutcomesDoNotSum(Bits):
     deterministic = False
 
@@ -288,6 +296,7 @@ BROKEN = {
     ActionsTooMany: "actions fit charset, length and number",
     ObservationsTooLong: "observations fit charset and length",
     ObservationsOutsideTheCharset: "observations fit charset and length",
+    ObservationsLikeHistories: "observations hold no turns of a history",
     OutcomesDoNotSum: "outcomes are a distribution",
     OutcomesAreNotTheStep: "outcomes are a distribution",
     LongerThanTheHorizon: "episodes start and end within the horizon",

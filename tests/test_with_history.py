@@ -14,7 +14,7 @@ from baselines.random_legal import RandomLegalAgent
 from gfn_envs.checks import check_task
 from gfn_envs.env import ATTEMPTS_PER_STEP
 from gfn_envs.exact import analyse, enumerate_states
-from gfn_envs.histories import ILLEGAL_SHOWN, Transcript
+from gfn_envs.histories import ILLEGAL_SHOWN, Transcript, turns_of
 from gfn_envs.rollout import rollout
 from gfn_envs.stochastic import ActionNoise, ConceptDrift, HiddenFields, RandomEvents, ReversedActions
 from gfn_envs.task import LOG_REWARD_FLOOR
@@ -114,6 +114,19 @@ def test_news_only_texts_are_fine_in_a_history():
     assert first == ALFWorld(observation="feedback").observe(task.reset(problem).inner)
     assert last.startswith(f"{first}\n> {played.actions[0]}\n")
     assert "Your task is to" in last
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_a_transcript_is_read_back_turn_by_turn(env_id):
+    """Each turn is the action, then exactly what a text of the game says; the first has no action."""
+    task = gym.make(env_id, history="all").unwrapped.task
+    problem = task.problems().sample(np.random.default_rng(1))
+    (played,) = rollout(task, RandomLegalAgent(), [problem], np.random.default_rng(1), max_steps=6)
+    turns = turns_of(played.end)
+    assert "\n> ".join(turns) == played.end
+    assert [turn.partition("\n")[0] for turn in turns[1:]] == list(played.actions)
+    assert turns_of(played.steps[-1].observation) == turns[:-1]
+    assert len(turns_of(played.steps[0].observation)) == 1
 
 
 # -- a tree, with everything exact -----------------------------------------------------------------
