@@ -78,7 +78,7 @@ def bench(
     """Run every agent of a suite in every environment with every seed, and report who is better at what.
 
     Args:
-        suite: quick, paper, full, or the path of a suite file.
+        suite: quick, paper, full, memory, or the path of a suite file.
         output: run folder; default runs/bench-SUITE. What is finished in it is not run again.
         jobs: cells side by side, each a process with one thread; default: one for each processor.
         ray: run the cells on this Ray cluster instead: its address, "auto", or "local" to start one with --jobs.

@@ -57,7 +57,7 @@ class SB3Agent(SamplingAgent):
         if isinstance(model.policy, RecurrentActorCriticPolicy):
             raise ValueError(
                 f"{name} keeps a hidden state for each episode, and an agent sees texts only; "
-                "train PPO on texts that hold the history: env_kwargs with history='all'"
+                "train recurrent_ppo (baselines.recurrent_ppo) on texts that hold the history: history='all'"
             )
         if not isinstance(model.policy, _READABLE):
             raise ValueError(f"{name} has no policy over indices that can be read; wrap its predict by a FunctionAgent")

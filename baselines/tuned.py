@@ -73,9 +73,9 @@ def _alike(**options: Any) -> dict[str, dict[str, Any]]:
     return dict.fromkeys(_POLICY_METHODS, options)
 
 
-def _both(**options: Any) -> dict[str, dict[str, Any]]:
-    """Returns the same options for PPO with and without masks."""
-    return {"ppo": options, "maskable_ppo": options}
+def _each_ppo(**options: Any) -> dict[str, dict[str, Any]]:
+    """Returns the same options for PPO without masks, with masks, and with a memory."""
+    return dict.fromkeys(("ppo", "maskable_ppo", "recurrent_ppo"), options)
 
 
 EVERYWHERE: dict[str, dict[str, Any]] = {"ppo_clip": {"updates_per_batch": 2}}
@@ -91,7 +91,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
             "epsilon": 0.0,
         },
         "sft": {"learning_rate": 1e-4},
-        **_both(learning_rate=1e-3, n_epochs=10),
+        **_each_ppo(learning_rate=1e-3, n_epochs=10),
     },
     "NumberLine": {
         "gflownet": {
@@ -103,8 +103,8 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
             "replay_per_solution": 8,
         },
     },
-    "PrOntoQA": {**_alike(learning_rate=1e-4, warm_start=900), **_both(learning_rate=1e-3)},
-    "BlackJack": _both(learning_rate=1e-3),
+    "PrOntoQA": {**_alike(learning_rate=1e-4, warm_start=900), **_each_ppo(learning_rate=1e-3)},
+    "BlackJack": _each_ppo(learning_rate=1e-3),
     "ALFWorld": {**_alike(learning_rate=1e-4), "sft": {"learning_rate": 1e-4}},
 }
 """By the environment's name without namespace and version, and by method."""

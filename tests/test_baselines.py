@@ -33,7 +33,10 @@ TRAINED = {
     "sft": {"problems_per_step": 2, "demonstrations_per_problem": 3},
     "ppo": SMALL_PPO,
     "maskable_ppo": SMALL_PPO,
+    "recurrent_ppo": SMALL_PPO,
 }
+NEEDED = {"recurrent_ppo": {"history": "all"}}
+"""Keywords of environments without which a method does not learn."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +52,8 @@ def first_problem(name, **options):
     return env.task, env.problems.sample(np.random.default_rng(0))
 
 
-def plays(agent, env_id=NUMBER_LINE, episodes=6):
-    env = make_env(env_id.rsplit("/")[-1].removesuffix("-v0"), split="test")
+def plays(agent, env_id=NUMBER_LINE, episodes=6, **options):
+    env = make_env(env_id.rsplit("/")[-1].removesuffix("-v0"), split="test", **options)
     rng = np.random.default_rng(3)
     return rollout(env.task, agent, [env.problems.sample(rng) for _ in range(episodes)], rng)
 
@@ -62,10 +65,12 @@ def test_the_baselines_are_registered():
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_budget_is_kept_within_one_batch_and_the_seed_decides(name, tmp_path):
+    needed = NEEDED.get(name, {})
+
     def trained(steps, seed):
         agent = load_agent(name, **TRAINED[name])
         assert isinstance(agent, TrainableAgent)
-        agent.learn(NUMBER_LINE, Budget(environment_steps=steps), seed, {"split": "train"})
+        agent.learn(NUMBER_LINE, Budget(environment_steps=steps), seed, {"split": "train", **needed})
         return agent
 
     horizon = make_env("NumberLine").task.horizon
@@ -76,11 +81,11 @@ def test_a_budget_is_kept_within_one_batch_and_the_seed_decides(name, tmp_path):
     assert agent.costs == {**twin.costs, **{k: v for k, v in agent.costs.items() if "seconds" in k}}
     assert 0 < agent.curve[-1]["environment_steps"] <= agent.costs["environment_steps"]
     assert all(0 <= row["success"] <= 1 for row in agent.curve)
-    assert plays(agent) == plays(twin)
+    assert plays(agent, **needed) == plays(twin, **needed)
     agent.save(tmp_path / "agent")
     loaded = load_agent(tmp_path / "agent")
     assert type(loaded) is type(agent)
-    assert plays(loaded) == plays(agent)
+    assert plays(loaded, **needed) == plays(agent, **needed)
     assert loaded.costs == agent.costs
 
 
@@ -88,9 +93,10 @@ def test_a_budget_is_kept_within_one_batch_and_the_seed_decides(name, tmp_path):
 @pytest.mark.parametrize("name", TRAINED)
 def test_baselines_learn_on_game24(name):
     agent = load_agent(name, **TRAINED[name])
-    agent.learn(GAME24, Budget(environment_steps=40), 0)
+    needed = NEEDED.get(name, {})
+    agent.learn(GAME24, Budget(environment_steps=40), 0, needed)
     assert 40 <= agent.costs["environment_steps"] <= 40 + 18
-    assert all(trajectory.complete for trajectory in plays(agent, GAME24))
+    assert all(trajectory.complete for trajectory in plays(agent, GAME24, **needed))
 
 
 def test_training_starts_anew_and_moves_the_policy():
