@@ -81,7 +81,10 @@ def run_suite(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            write_whole(folder / RUN_FILE, json.dumps({"suite": str(suite.path.resolve()), "command": command}) + "\n")
+            about = folder / RUN_FILE
+            earlier = _json(about).get("commands", []) if about.is_file() else []
+            commands = list(dict.fromkeys([*earlier, *([command] if command else [])]))
+            write_whole(about, json.dumps({"suite": str(suite.path.resolve()), "commands": commands}) + "\n")
             write_whole(folder / SUITE_FILE, suite.text)
             wanted = {cell.key: cell for cell in (suite_cells(suite) if cells is None else cells)}
             missing = [cell for cell in wanted.values() if not has_result(folder, cell)]
@@ -108,15 +111,22 @@ class Run:
     """What a run folder holds.
 
     Attributes:
-        command: that started it last.
+        commands: that filled it, the earliest first.
         cells: the suite's cells.
         outcomes: one a cell: a result, a failure, or None if it has not been run.
     """
 
     suite: Suite
-    command: str
+    commands: tuple[str, ...]
     cells: tuple[Cell, ...]
     outcomes: tuple[Outcome | None, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The suite's seeds with which anything has been run."""
+        played = zip(self.cells, self.outcomes, strict=True)
+        found = {cell.seed for cell, outcome in played if isinstance(outcome, CellResult)}
+        return tuple(seed for seed in self.suite.seeds if seed in found)
 
 
 def read_run(folder: Path) -> Run:
@@ -131,7 +141,7 @@ def read_run(folder: Path) -> Run:
     written = _json(about)
     suite = parse_suite(file.read_text(encoding="utf-8"), Path(written["suite"]))
     cells = tuple(suite_cells(suite))
-    return Run(suite, written["command"], cells, tuple(_read(folder, cell) for cell in cells))
+    return Run(suite, tuple(written.get("commands", ())), cells, tuple(_read(folder, cell) for cell in cells))
 
 
 def _read(folder: Path, cell: Cell) -> Outcome | None:

@@ -74,7 +74,7 @@ def html_report(results: BenchResults) -> str:
         *(_arena_section(arena) for arena in results.arenas),
         section("Ranks over all environments", figure_grid(_rank_figures(results))),
         section("The scores of papers", _published_table(results), _published_meanings(results)),
-        section("To do it again", _command(results), preformatted(results.suite_text)),
+        section("To do it again", _commands(results), preformatted(results.suite_text)),
         section("Versions", definitions(dict(results.versions))),
         section("Notes", bullets((*results.notes, *_method(results)))),
     )
@@ -291,8 +291,11 @@ def _published_meanings(results: BenchResults) -> str:
     return f"<dl>\n{entries}</dl>\n"
 
 
-def _command(results: BenchResults) -> str:
-    return f"<p><code>{text_html(results.command)}</code> with this suite file:</p>\n" if results.command else ""
+def _commands(results: BenchResults) -> str:
+    if not results.commands:
+        return ""
+    lines = "\n".join(results.commands)
+    return f"{preformatted(lines)}<p>with this suite file:</p>\n"
 
 
 def _method(results: BenchResults) -> tuple[str, ...]:
@@ -332,12 +335,12 @@ def markdown_report(results: BenchResults) -> str:
     if results.notes:
         parts.append("## Notes\n\n" + "".join(f"- {markdown_text(note)}\n" for note in results.notes))
     fence = "`" * max(3, 1 + max((len(run) for run in results.suite_text.split("\n") if set(run) == {"`"}), default=0))
-    parts.append(f"## To do it again\n\n{_markdown_command(results)}{fence}yaml\n{results.suite_text}\n{fence}\n")
+    parts.append(f"## To do it again\n\n{_markdown_commands(results)}{fence}yaml\n{results.suite_text}\n{fence}\n")
     return "\n".join(parts)
 
 
-def _markdown_command(results: BenchResults) -> str:
-    return f"{markdown_text(results.command)}\n\n" if results.command else ""
+def _markdown_commands(results: BenchResults) -> str:
+    return "".join(f"{markdown_text(command)}\n\n" for command in results.commands)
 
 
 def csv_report(results: BenchResults) -> str:

@@ -46,7 +46,7 @@ class BenchResults:
 
     title: str
     description: str
-    command: str
+    commands: tuple[str, ...]
     seeds: tuple[int, ...]
     arenas: tuple[ArenaResults, ...]
     ranks: tuple[Ranks, ...]
@@ -77,8 +77,8 @@ def summarise_run(run: Run) -> BenchResults:
     return BenchResults(
         title=f"Benchmark: {run.suite.name}",
         description=run.suite.description,
-        command=run.command,
-        seeds=run.suite.seeds,
+        commands=run.commands,
+        seeds=run.seeds,
         arenas=arenas,
         ranks=_ranks(tables),
         verdicts=tuple(sentence for arena in arenas for sentence in verdicts(arena, run.suite.focus)),

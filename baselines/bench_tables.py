@@ -108,7 +108,7 @@ class Tables:
 
     def __init__(self, run: Run, arena: Arena) -> None:
         self.arena = arena
-        self.seeds = run.suite.seeds
+        self.seeds = run.seeds
         self.cells: dict[str, dict[int, CellResult]] = {}
         for cell, outcome in zip(run.cells, run.outcomes, strict=True):
             if cell.arena.name == arena.name and isinstance(outcome, CellResult):

@@ -240,7 +240,10 @@ def test_the_command_runs_resumes_and_reports(tmp_path: Path, capsys):
         "Game24, all agents: not run yet with seed 0, 1",
         "NumberLine, all agents: not run yet with seed 1",
     ]
-    assert printed["command"] == f"gfn bench {own} --only NumberLine 0"
+    first = f"gfn bench {own} --only NumberLine 0"
+    assert printed["commands"] == [first]
+    assert printed["seeds"] == [0]
+    assert "2 agents, 1 environment, 1 seed." in (output / "report.html").read_text()
     before = {file: file.stat().st_mtime_ns for file in (output / "cells").iterdir()}
     assert len(before) == 2
     bench(str(own), output=output, jobs=2, only=("NumberLine",))
@@ -251,7 +254,9 @@ def test_the_command_runs_resumes_and_reports(tmp_path: Path, capsys):
     assert {file: file.stat().st_mtime_ns for file in before} == before
     (output / "report.html").unlink()
     report(output)
-    assert (output / "report.html").is_file()
+    page = (output / "report.html").read_text()
+    assert f"{first}\ngfn bench {own} --only NumberLine<" in page, "all that is needed to do it again"
+    assert "2 agents, 1 environment, 2 seeds." in page
 
 
 @pytest.mark.parametrize(
