@@ -146,9 +146,7 @@ class PPOAgent(SamplingAgent):
         self._model.set_logger(Logger(folder=None, output_formats=[]))  # the usual one makes a folder for each run
 
     @staticmethod
-    def make_view(
-        env_id: str, env_kwargs: Mapping[str, Any], encode: Encode, vocabulary_size: int
-    ) -> TokenObservation:
+    def make_view(env_id: str, env_kwargs: Mapping[str, Any], encode: Encode, vocabulary_size: int) -> TokenObservation:
         """Returns the environment as the network reads it."""
         return token_env(env_id, env_kwargs, encode, vocabulary_size)
 

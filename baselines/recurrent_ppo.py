@@ -48,9 +48,8 @@ class NewestTurn(gym.ObservationWrapper[str, Any, str], gym.utils.RecordConstruc
         gym.ObservationWrapper.__init__(self, env)
         task = env.unwrapped.task  # type: ignore[attr-defined]
         longest_action = max(task.max_action_length, len(ILLEGAL_SHOWN))
-        self.observation_space = gym.spaces.Text(
-            longest_action + len("\n") + task.task.max_observation_length, charset=task.charset
-        )
+        self.max_length: int = longest_action + len("\n") + task.task.max_observation_length
+        self.observation_space = gym.spaces.Text(self.max_length, charset=task.charset)
 
     def observation(self, observation: str) -> str:
         """Returns the last turn."""
@@ -75,7 +74,7 @@ class LegalPointerHead(PointerHead):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Returns the logits (batch, max_actions)."""
-        encodings, legal = features.split([math.prod(self.shape), self.latent_dim_pi], dim=1)
+        encodings, legal = torch.split(features, [math.prod(self.shape), self.latent_dim_pi], dim=1)
         return super().forward_actor(encodings).masked_fill(legal == 0, _NO_ACTION)
 
     def forward_critic(self, features: Tensor) -> Tensor:
@@ -131,9 +130,8 @@ class RecurrentPPOAgent(PPOAgent):
                 f"make it with history='{ALL_TURNS}', or use maskable_ppo"
             )
         turns = NewestTurn(DiscreteActions(text_env(env_id, env_kwargs)))
-        longest = turns.observation_space.max_length
         task = turns.unwrapped.task  # type: ignore[attr-defined]
-        return TokenObservation(turns, encode, vocabulary_size, longest, task.max_action_length)
+        return TokenObservation(turns, encode, vocabulary_size, turns.max_length, task.max_action_length)
 
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]

@@ -39,14 +39,6 @@ NEEDED = {"recurrent_ppo": {"history": "all"}}
 """Keywords of environments without which a method does not learn."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def first_problem(name, **options):
     env = make_env(name, **options)
     return env.task, env.problems.sample(np.random.default_rng(0))

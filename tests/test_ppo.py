@@ -26,14 +26,6 @@ def encode(text):
     return [int(p) % 144 if p.isdigit() else 144 + len(p) if len(p) > 1 else 160 + ord(p[0]) % 240 for p in pieces]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def small(kind, env_id=GAME24, env_kwargs=None, **settings):
     settings = {"num_envs": 4, "n_steps": 8, "batch_size": 16, "width": 16} | settings
     return kind(env_id, env_kwargs, encode=encode, vocabulary_size=VOCABULARY, **settings)

@@ -20,14 +20,6 @@ SEARCH = {"low": 0, "high": 2, "horizon": 3, "history": "all", "stochasticity": 
 BOTH_ENDS = [{"start": 1, "goal": goal, "low": 0, "high": 2} for goal in (0, 2)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def encode(text):
     return [ord(character) % 300 for character in text]
 
@@ -163,7 +155,7 @@ def test_it_plays_batches_of_transcripts():
 def test_texts_without_the_whole_history_are_refused(history):
     kwargs = {name: value for name, value in SEARCH.items() if name != "history"}
     kwargs |= {} if history is None else {"history": history}
-    with pytest.raises(ValueError, match="reads turn by turn, and the texts of .* make it with history='all'"):
+    with pytest.raises(ValueError, match=r"reads turn by turn, and the texts of .* make it with history='all'"):
         RecurrentPPOContestant().learn(NUMBER_LINE, Budget(environment_steps=8), 0, kwargs)
 
 
