@@ -51,13 +51,16 @@ class LearningCurveRow(TypedDict):
 
     Attributes:
         env_steps: environment steps so far, illegal attempts included.
-        success: fraction of the episodes that ended solved; nan where none ended.
+        episodes: how many ended. Where a round is shorter than an episode, those that end early, and
+            often well, are alone in many rounds: weigh rounds by this number.
+        success: fraction of those episodes that were solved; nan where none ended.
         mean_return: mean sum of Gymnasium's rewards of an episode.
         illegal: fraction of the round's steps that tried an illegal index; 0 under masks.
         cpu_seconds: processor time since `learn` began, of this process.
     """
 
     env_steps: int
+    episodes: int
     success: float
     mean_return: float
     illegal: float
@@ -259,6 +262,7 @@ class _LearningCurve(BaseCallback):  # type: ignore[misc]
     def _add_row(self) -> None:
         row: LearningCurveRow = {
             "env_steps": self.num_timesteps,
+            "episodes": len(self._successes),
             "success": _mean(self._successes),
             "mean_return": _mean(self._ended_returns),
             "illegal": _mean(self._illegal),

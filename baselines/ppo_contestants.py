@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +42,15 @@ class PPOContestant(Contestant):
         self._agent = self.algorithm(
             env_id, training_kwargs(dict(env_kwargs or {})), seed, **{**tuned(self.method, env_id), **self.options}
         )
+        ended, solved = 0, 0.0
         while not meter.used_up:
             row = self._agent.learn(1)[-1]  # one round of experience
             meter.environment_steps = row["env_steps"]  # illegal attempts included
-            if not math.isnan(row["success"]):  # else no episode ended in this round
-                meter.note(row["success"])
+            if row["episodes"]:
+                ended, solved = ended + row["episodes"], solved + row["episodes"] * row["success"]
+            if ended >= self._agent.arguments["num_envs"]:  # an episode each, and not the short ones alone
+                meter.note(solved / ended)
+                ended, solved = 0, 0.0
         self.costs, self.curve = meter.costs(), meter.curve
 
     @property

@@ -91,6 +91,30 @@ def test_baselines_learn_on_game24(name):
     assert all(trajectory.complete for trajectory in plays(agent, GAME24, **needed))
 
 
+def test_episodes_that_end_early_do_not_pass_for_all(monkeypatch):
+    """Rounds are shorter than these episodes: the mean of the rounds' shares, 1, nan and 0, would be a half."""
+
+    class Scripted:
+        def __init__(self, *arguments, **options):
+            self.arguments = {"num_envs": 4}
+            ended = [(1, 1.0), (0, math.nan), (3, 0.0), (4, 0.5)]
+            self.rows = [
+                {"env_steps": 8 * place, "episodes": episodes, "success": success}
+                for place, (episodes, success) in enumerate(ended, 1)
+            ]
+
+        def learn(self, steps):
+            return [self.rows.pop(0)]
+
+    monkeypatch.setattr(PPOContestant, "algorithm", Scripted)
+    agent = PPOContestant()
+    agent.learn(NUMBER_LINE, Budget(environment_steps=32), 0)
+    assert agent.curve == [
+        {"environment_steps": 24, "success": 0.25},
+        {"environment_steps": 32, "success": 0.5},
+    ]
+
+
 def test_training_starts_anew_and_moves_the_policy():
     agent = load_agent("gflownet", **SMALL_BATCH)
     before = plays(agent)
