@@ -77,6 +77,8 @@ def bench(
 ) -> None:
     """Run every agent of a suite in every environment with every seed, and report who is better at what.
 
+    Exits with 1 if something that was asked for failed, after everything else has been run and reported.
+
     Args:
         suite: quick, paper, full, memory, or the path of a suite file.
         output: run folder; default runs/bench-SUITE. What is finished in it is not run again.
@@ -128,6 +130,8 @@ def bench(
     out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
     if json:
         print_json(results.to_json())
+    if not all(has_result(folder, cell) for cell in cells):
+        sys.exit(1)  # said above, cell by cell
 
 
 def report(folder: Path, /) -> None:

@@ -126,7 +126,7 @@ class RecurrentPPOAgent(PPOAgent):
         """Returns the environment turn by turn."""
         if env_kwargs.get("history") != ALL_TURNS:
             raise ValueError(
-                f"recurrent_ppo reads turn by turn, and the texts of '{env_id}' hold no history as it was made; "
+                f"recurrent_ppo reads turn by turn, and '{env_id}' was made without its whole history; "
                 f"make it with history='{ALL_TURNS}', or use maskable_ppo"
             )
         turns = NewestTurn(DiscreteActions(text_env(env_id, env_kwargs)))
@@ -143,7 +143,7 @@ class RecurrentPPOAgent(PPOAgent):
         for first in range(0, len(observations), PROMPTS_AT_ONCE):
             chunk = slice(first, first + PROMPTS_AT_ONCE)
             legal = admissible_actions[chunk]
-            turns = [turns_of(text) for text in observations[chunk]]
+            turns = [self._readable_turns(text) for text in observations[chunk]]
             with torch.no_grad():
                 memory = self._memory_of([earlier for *earlier, _ in turns])
                 tokens = stacked_tokens(self._view, [newest for *_, newest in turns], legal, policy.device)
@@ -151,6 +151,11 @@ class RecurrentPPOAgent(PPOAgent):
                 distribution, _ = policy.get_distribution(tokens, memory, same_episode)
                 found += over_legal(distribution.distribution.logits, legal)
         return found
+
+    def _readable_turns(self, text: str) -> list[str]:
+        """Returns the turns of a text; one that is longer than any that the game has is cut, not refused."""
+        longest = self._view.observation_length
+        return [turn.encode()[:longest].decode(errors="ignore") for turn in turns_of(text)]
 
     def _memory_of(self, turns: Sequence[Sequence[str]]) -> State:
         """Returns the LSTM's state after some turns each: every different turn is encoded once."""

@@ -259,6 +259,24 @@ def test_the_command_runs_resumes_and_reports(tmp_path: Path, capsys):
     assert "2 agents, 1 environment, 2 seeds." in page
 
 
+def test_a_failed_cell_makes_the_command_fail_at_its_end(tmp_path: Path, capsys):
+    own, output = tmp_path / "own.yaml", tmp_path / "run"
+    own.write_text("""
+name: own
+environments: [{id: gfn_envs/NumberLine-v0, evaluation: {split: test, count: 2}}]
+agents: [recurrent_ppo, uniform]
+seeds: [0]
+budget: {environment_steps: 10}
+""")
+    with pytest.raises(SystemExit) as ended:
+        bench(str(own), output=output, jobs=1)
+    assert ended.value.code == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "NumberLine, recurrent_ppo, seed 0: ValueError: recurrent_ppo reads turn by turn" in shown
+    assert f"report: {output / 'report.html'}" in shown
+    bench(str(own), output=output, only=("uniform",))  # nothing of what is asked for now has failed
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -8,6 +8,7 @@ from baselines.ppo import PPOAgent
 from baselines.ppo_contestants import RecurrentPPOContestant
 from baselines.recurrent_ppo import RecurrentPPOAgent
 from gfn_envs.agents import Budget
+from gfn_envs.check_agent import check_agent
 from gfn_envs.env import make_env
 from gfn_envs.exact import enumerate_states
 from gfn_envs.histories import ILLEGAL_SHOWN, turns_of
@@ -151,11 +152,19 @@ def test_it_plays_batches_of_transcripts():
     assert all(trajectory.complete for trajectory in played)
 
 
+def test_it_keeps_the_contract_of_agents():
+    """Awkward input is part of it: a text that is longer than any turn of the game, and other scripts."""
+    checks = check_agent(
+        lambda: RecurrentPPOContestant(**SMALL), [NUMBER_LINE], decisions=16, env_kwargs={"history": "all"}
+    )
+    assert [check for check in checks if not check.passed] == []
+
+
 @pytest.mark.parametrize("history", [None, 4])
 def test_texts_without_the_whole_history_are_refused(history):
     kwargs = {name: value for name, value in SEARCH.items() if name != "history"}
     kwargs |= {} if history is None else {"history": history}
-    with pytest.raises(ValueError, match=r"reads turn by turn, and the texts of .* make it with history='all'"):
+    with pytest.raises(ValueError, match=r"reads turn by turn, and .* was made without .* make it with history='all'"):
         RecurrentPPOContestant().learn(NUMBER_LINE, Budget(environment_steps=8), 0, kwargs)
 
 
