@@ -39,9 +39,16 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import Tensor
 
 from baselines.pointer_policy import MaskablePointerPolicy, PointerFeatures, PointerPolicy
-from baselines.sb3_adapter import default_vocabulary_size, encode_by_default, legal_probabilities, token_env
+from baselines.sb3_adapter import (
+    default_vocabulary_size,
+    encode_by_default,
+    legal_probabilities,
+    policy_logits,
+    token_env,
+)
 from gfn_envs.agents import AGENT_FILE, SamplingAgent, class_name, read_agent_file, write_agent_file
 from gfn_envs.wrappers import Encode, TokenObservation
 
@@ -175,7 +182,11 @@ class PPOAgent(SamplingAgent):
         PPO it leaves out what the policy would waste on illegal indices, which the learning curve
         reports as `illegal`.
         """
-        return legal_probabilities(self._model.policy, self._view, observations, admissible_actions)
+        return legal_probabilities(self.logits_of, observations, admissible_actions)
+
+    def logits_of(self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]) -> Tensor:
+        """Returns what the network says of all rows, (prompts, max_actions)."""
+        return policy_logits(self._model.policy, self._view, observations, admissible_actions)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a directory with `policy.safetensors` and `agent.json`; the optimizer is not kept.

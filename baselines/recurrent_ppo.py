@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from baselines.pointer_policy import PointerFeatures, PointerHead, PointerNetworks
 from baselines.ppo import PPOAgent
-from baselines.sb3_adapter import PROMPTS_AT_ONCE, over_legal, stacked_tokens, text_env
+from baselines.sb3_adapter import stacked_tokens, text_env
 from gfn_envs.histories import ILLEGAL_SHOWN, turns_of
 from gfn_envs.with_history import ALL_TURNS
 from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
@@ -133,24 +132,16 @@ class RecurrentPPOAgent(PPOAgent):
         task = turns.unwrapped.task  # type: ignore[attr-defined]
         return TokenObservation(turns, encode, vocabulary_size, turns.max_length, task.max_action_length)
 
-    def action_probabilities(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
-        """Returns the probabilities of the legal actions, one float64 array a transcript."""
+    def logits_of(self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]) -> Tensor:
+        """Returns what the network says of the newest turns after all turns before them, (prompts, max_actions)."""
         policy = self._model.policy
         policy.set_training_mode(False)
-        found: list[np.ndarray] = []
-        for first in range(0, len(observations), PROMPTS_AT_ONCE):
-            chunk = slice(first, first + PROMPTS_AT_ONCE)
-            legal = admissible_actions[chunk]
-            turns = [self._readable_turns(text) for text in observations[chunk]]
-            with torch.no_grad():
-                memory = self._memory_of([earlier for *earlier, _ in turns])
-                tokens = stacked_tokens(self._view, [newest for *_, newest in turns], legal, policy.device)
-                same_episode = torch.zeros(len(turns), device=policy.device)
-                distribution, _ = policy.get_distribution(tokens, memory, same_episode)
-                found += over_legal(distribution.distribution.logits, legal)
-        return found
+        turns = [self._readable_turns(text) for text in observations]
+        memory = self._memory_of([earlier for *earlier, _ in turns])
+        tokens = stacked_tokens(self._view, [newest for *_, newest in turns], admissible_actions, policy.device)
+        same_episode = torch.zeros(len(turns), device=policy.device)
+        logits: Tensor = policy.get_distribution(tokens, memory, same_episode)[0].distribution.logits
+        return logits
 
     def _readable_turns(self, text: str) -> list[str]:
         """Returns the turns of a text; one that is longer than any that the game has is cut, not refused."""

@@ -6,8 +6,8 @@ the texts as the model's own observation space has them, and reads its policy ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -24,8 +24,9 @@ import gfn_envs  # noqa: F401  # registers the ids
 from gfn_envs.agents import SamplingAgent
 from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
 
-PROMPTS_AT_ONCE = 256
-"""How many texts a network reads side by side."""
+LogitsOf = Callable[[Sequence[str], Sequence[Sequence[str]]], Tensor]
+"""What a policy says of observations and their legal actions: logits (prompts, max_actions)."""
+_PROMPTS_AT_ONCE = 256
 _READABLE = (ActorCriticPolicy, MaskableActorCriticPolicy, DQNPolicy, QRDQNPolicy)
 
 
@@ -76,26 +77,34 @@ class SB3Agent(SamplingAgent):
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
     ) -> list[np.ndarray]:
         """Returns the probabilities of the legal actions, see `legal_probabilities`."""
-        return legal_probabilities(self.model.policy, self._view, observations, admissible_actions)
+        logits_of = partial(policy_logits, self.model.policy, self._view)
+        return legal_probabilities(logits_of, observations, admissible_actions)
 
 
 def legal_probabilities(
-    policy: Any, view: TokenObservation, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
+    logits_of: LogitsOf, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
 ) -> list[np.ndarray]:
     """Returns a policy of Stable-Baselines3 over the legal actions, one float64 array an observation.
 
     It is renormalised over them. With masks that is the policy itself; without, it leaves out what
-    the policy would waste on illegal indices. A policy of Q-values plays the best legal action.
+    the policy would waste on illegal indices.
     """
     found: list[np.ndarray] = []
-    for first in range(0, len(observations), PROMPTS_AT_ONCE):
-        chunk = slice(first, first + PROMPTS_AT_ONCE)
+    for first in range(0, len(observations), _PROMPTS_AT_ONCE):
+        chunk = slice(first, first + _PROMPTS_AT_ONCE)
         legal = admissible_actions[chunk]
-        tokens = stacked_tokens(view, observations[chunk], legal, policy.device)
-        masks = np.arange(view.max_actions) < np.array([[len(actions)] for actions in legal])
         with torch.no_grad():
-            found += over_legal(_scores(policy, tokens, masks), legal)
+            rows = logits_of(observations[chunk], legal).double().cpu().numpy()
+        found += [_softmax(row[: len(actions)]) for row, actions in zip(rows, legal, strict=True)]
     return found
+
+
+def policy_logits(
+    policy: Any, view: TokenObservation, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
+) -> Tensor:
+    """Returns what a policy says of all rows, (prompts, max_actions); one of Q-values plays the best legal action."""
+    masks = np.arange(view.max_actions) < np.array([[len(actions)] for actions in admissible_actions])
+    return _scores(policy, stacked_tokens(view, observations, admissible_actions, policy.device), masks)
 
 
 def stacked_tokens(
@@ -104,12 +113,6 @@ def stacked_tokens(
     """Returns the view of texts with their legal actions as one batch."""
     views = [view.tokens(text, actions) for text, actions in zip(texts, legal, strict=True)]
     return {part: torch.as_tensor(np.stack([view[part] for view in views]), device=device) for part in views[0]}
-
-
-def over_legal(logits: Tensor, legal: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """Returns the probabilities of the legal rows of logits (prompts, max_actions), float64."""
-    rows = logits.double().cpu().numpy()
-    return [_softmax(row[: len(actions)]) for row, actions in zip(rows, legal, strict=True)]
 
 
 def _scores(policy: Any, tokens: Mapping[str, Tensor], masks: np.ndarray) -> Tensor:

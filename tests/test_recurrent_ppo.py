@@ -172,6 +172,51 @@ def test_it_finds_a_hidden_goal_that_no_player_of_the_newest_position_finds_as_o
     assert success(agent) > 0.9
 
 
+def found_without_memory(horizon=6):
+    """Returns the most that a player of the newest turn finds of goals at 0 and 4, from 2, with positions hidden.
+
+    Its last action is all that it knows: + has probability s at first, p after a +, and m after a -.
+    """
+    grid = np.linspace(0, 1, 21)
+    chances = dict(zip("s+-", np.meshgrid(grid, grid, grid), strict=True))
+    found = 0.0
+    for goal in (0, 4):
+        here = {(2, "s"): 1.0}
+        for _ in range(horizon):
+            moved = {}
+            for (position, last), weight in here.items():
+                for action, chance in (("+", chances[last]), ("-", 1 - chances[last])):
+                    to = min(position + 1, 4) if action == "+" else max(position - 1, 0)
+                    moved[to, action] = moved.get((to, action), 0.0) + weight * chance
+            found = found + sum(weight for (position, _), weight in moved.items() if position == goal)
+            here = {key: weight for key, weight in moved.items() if key[0] != goal}
+    return float(np.max(found)) / 2
+
+
+@pytest.mark.slow
+def test_it_counts_its_steps_where_no_turn_tells_how_many_there_were():
+    """Two steps one way, then four the other: all turns after the same action look alike."""
+    pattern = "(?<=Goal: )[0-9]+|(?<=Position: )[0-9]+|(?<=Steps left: )[0-9]+"
+    goals = [{"start": 2, "goal": goal, "low": 0, "high": 4} for goal in (0, 4)]
+    blind = {**SEARCH, "high": 4, "horizon": 6, "stochasticity": {"HiddenFields": {"pattern": pattern}}}
+    assert found_without_memory() == pytest.approx(0.625, abs=0.01)
+    agent = small(
+        {**blind, "problems": goals},
+        width=32,
+        num_envs=16,
+        n_steps=16,
+        batch_size=64,
+        learning_rate=1e-3,
+        n_epochs=10,
+        entropy_bonus=0.05,
+    )
+    for _ in range(8):
+        agent.learn(2_000)
+        if success(agent, blind, goals) > 0.75:
+            break
+    assert success(agent, blind, goals) > 0.75
+
+
 def test_ppo_that_reads_the_same_transcripts_learns_on_what_it_is_asked_with():
     """Texts that tell news only stay in a history what they are: summaries would never be asked about."""
     agent = PPOAgent(ALFWORLD, {"history": 1, "horizon": 4}, encode=encode, vocabulary_size=300, **SMALL)
