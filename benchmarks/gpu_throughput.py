@@ -107,10 +107,11 @@ def report(shape: str, dtype: torch.dtype, device: torch.device, groups: list[li
     for name, way in (("update", tree_update), ("sampling", tree_sampling)):
 
         def work(way: Callable[..., Any] = way) -> Any:
-            policy._trunks.clear()  # as after an update
+            policy.forget()  # as after an update
             return way(policy, group)
 
         work()  # kernels are chosen, and compiled, at the first time
+        policy.forget()
         with torch.no_grad():
             distinct = tokens_of(policy, lambda: tree_sampling(policy, group))
         work_done = operations(work)

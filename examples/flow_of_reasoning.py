@@ -38,7 +38,6 @@ from gfn_agents.config import TrainConfig
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.model_options import ModelOptions
-from gfn_agents.policy import sample_actions
 from gfn_agents.progress import TrainingBar
 from gfn_agents.trainer import StepReport
 from gfn_envs.cli import progress
@@ -47,7 +46,7 @@ from gfn_envs.evaluation import evaluate_agent
 from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation
 from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
 from gfn_envs.metrics import Estimate
-from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems
+from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems
 from gfn_envs.rollout import ProbabilisticAgent, rollout
 
 METHODS = ("untrained", "sft", "gflownet")
@@ -65,6 +64,10 @@ PUBLISHED = {
     ("BlocksWorld", 6): {"pass_at_k": "0.784", "diversity": "1.33 of 1.49"},
 }
 """Of Flow of Reasoning with 8 billion parameters, on test problems of its own."""
+WATCHED = 15
+"""Training problems that are played for the curve of SFT."""
+RENAMINGS = 100
+"""Draws for each published problem, which has 24 names or fewer if it has 4 blocks."""
 MAY_CHANGE = ("output", "steps", "minutes")
 """Options with which an experiment may go on that was started with others."""
 
@@ -75,6 +78,7 @@ class Options:
 
     Args:
         problems: file of published training problems.
+        renamed: train on them in all names of their blocks, which says no more than that names mean nothing.
         env: environment of these problems.
         length: steps of a BlocksWorld plan.
         model: "default", the small embedded model, is trained itself; "smollm2", a folder or a hub name by an adapter.
@@ -95,6 +99,7 @@ class Options:
     """
 
     problems: Path
+    renamed: bool = False
     env: Literal["BlocksWorld", "Game24", "PrOntoQA"] = "BlocksWorld"
     length: int = 4
     model: str = "default"
@@ -124,9 +129,14 @@ class Options:
         return {"length": self.length} if self.env == "BlocksWorld" else {}
 
     @property
+    def training_file(self) -> Path:
+        """File of the problems that are trained on."""
+        return self.output / "training.jsonl" if self.renamed else self.problems
+
+    @property
     def training(self) -> dict[str, Any]:
-        """Keywords of the environment with the published problems."""
-        return {**self.family, "problems": str(self.problems.resolve()), "split": "all"}
+        """Keywords of the environment with the problems that are trained on."""
+        return {**self.family, "problems": str(self.training_file.resolve()), "split": "all"}
 
     @property
     def attempts(self) -> int:
@@ -162,7 +172,7 @@ def train_sft(
         record.costs.update(environment_steps=environment_steps, cpu_seconds=spent)
         further = batches < steps and spent < 60 * options.minutes
         if batches % max(options.steps // 4, 1) == 0 or not further:
-            played = rollout(task, policy, list(training), watching)
+            played = rollout(task, policy, list(training.take(WATCHED, watching)), watching)
             record.curve.append({"step": batches, "success": sum(t.success for t in played) / len(played)})
             print(f"SFT, step {batches}: {percent(record.curve[-1]['success'])} solved", file=sys.stderr, flush=True)
         batches, since = batches + 1, time.process_time()
@@ -222,36 +232,20 @@ def train_gflownet(
 
 
 # -- evaluation ------------------------------------------------------------------------------------
-class Remembering:
-    """An agent that asks a trained one only once for each text: many attempts at a problem meet few different ones."""
-
-    def __init__(self, agent: ProbabilisticAgent) -> None:
-        self.agent = agent
-        self.known: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
-
-    def action_probabilities(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
-        """Returns the probabilities of the legal actions of each observation."""
-        keys = [(text, tuple(legal)) for text, legal in zip(observations, admissible_actions, strict=True)]
-        if new := [key for key in dict.fromkeys(keys) if key not in self.known]:
-            answers = self.agent.action_probabilities([text for text, _ in new], [legal for _, legal in new])
-            self.known.update(zip(new, answers, strict=True))
-        return [self.known[key] for key in keys]
-
-    def act(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        """Returns one sampled action for each observation."""
-        return sample_actions(self, observations, admissible_actions, rng)
-
-
-def unseen_problems(options: Options, training: ProblemSet[Any]) -> ProblemSet[Any]:
-    """Returns generated problems, none of which is a training problem in other names."""
-    known = {problem.canonical for problem in training}
+def unseen_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
+    """Returns generated problems, none of which is a published one in other names."""
+    known = {problem.canonical for problem in published}
     family = make_text_env(options.env_id, {**options.family, "split": options.split}).problems
     unseen = GeneratedProblems(family.sample, (lambda problem: problem.canonical not in known,))
     return unseen.take(options.evaluation_problems, np.random.default_rng(options.seed))
+
+
+def renamed_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
+    """Returns the published problems in other names, nearly all of which are drawn."""
+    known = {problem.canonical for problem in published}
+    family = make_text_env(options.env_id, options.family).problems
+    renamed = GeneratedProblems(family.sample, (lambda problem: problem.canonical in known,))
+    return renamed.take(RENAMINGS * len(published), np.random.default_rng(options.seed))
 
 
 def evaluate(options: Options, method: str) -> Evaluation:
@@ -260,7 +254,7 @@ def evaluate(options: Options, method: str) -> Evaluation:
     if (folder / "evaluation.json").is_file():
         return Evaluation.load(folder / "evaluation.json")
     task = make_text_env(options.env_id, options.family).task
-    training = load_problems(task, options.problems)
+    training = load_problems(task, options.training_file)
     agent: ProbabilisticAgent
     if method == "gflownet":
         agent, record = train_gflownet(options, options.output / "gflownet-run", task, training)
@@ -268,9 +262,9 @@ def evaluate(options: Options, method: str) -> Evaluation:
         agent = load_policy(options.model, model_options=options.model_options, seed=options.seed)
         record = train_sft(options, agent, task, training, options.steps) if method == "sft" else Training()
 
-    unseen = unseen_problems(options, training)
+    unseen = unseen_problems(options, load_problems(task, options.problems))
     k, rng = options.attempts, np.random.default_rng(options.seed)
-    found = evaluate_agent(task, Remembering(agent), unseen, k, k, rng, options.exact)
+    found = evaluate_agent(task, agent, unseen, k, k, rng, options.exact)
     problems = tuple(progress(found, len(unseen), f"evaluating {method}"))
     settings = asdict(record)
     evaluation = Evaluation(method, options.env_id, k, k, options.seed, 1.0, options.exact, settings, problems)
@@ -340,12 +334,16 @@ def run(options: Options) -> str:
     """
     if not 0 <= options.warm_start < options.steps:
         raise ValueError(f"warm_start must be less than the {options.steps} steps, got {options.warm_start}")
+    if options.renamed and options.env != "BlocksWorld":
+        raise ValueError(f"only BlocksWorld's problems have other names, and env is {options.env}; leave --renamed out")
     given = {name: str(value) for name, value in asdict(options).items()}
     described = {name: value for name, value in given.items() if name not in MAY_CHANGE}
     settings = options.output / "settings.json"
     if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")) != described:
         raise ValueError(f"'{options.output}' holds an experiment with other options; name another --output")
-    load_problems(make_text_env(options.env_id, options.family).task, options.problems)
+    published = load_problems(make_text_env(options.env_id, options.family).task, options.problems)
+    if options.renamed:
+        save_problems(renamed_problems(options, published), options.training_file)
     write_whole(settings, json.dumps(described, indent=1) + "\n")
     evaluations = [evaluate(options, method) for method in METHODS]
     text = table(evaluations, PUBLISHED.get((options.env, options.length), {}))

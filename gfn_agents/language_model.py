@@ -12,8 +12,8 @@ log F is a linear head on the hidden state at a prompt's end, read off in the sa
 Memory does not grow with the batch: a trunk that all prompts share is evaluated once, the first rows
 keep their activations for the gradient, and each further row is a checkpoint, evaluated once without
 keeping them and again when its gradient is due. The gradient is the exact one. Without gradient the
-trunk that the template gives all its prompts is kept for as long as the weights stay what they are. Where
-memory runs out all the same, rows become shorter.
+trunk that the template gives all its prompts, and the scores of what was asked, are kept for as long as
+the weights stay what they are. Where memory runs out all the same, rows become shorter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gfn_agents.memory import AtOnce, default_row_budget, warn_of_less, within_memory
+from gfn_agents.memory import AtOnce, default_row_budget, default_rows_in_memory, warn_of_less, within_memory
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.policy import AdmissibleActions, Observations, Policy, Scores
 from gfn_agents.prefix_tree import Tokens, build_row, plan_rows, trunk_length
@@ -49,12 +49,14 @@ from gfn_agents.scoring import KeysAndValues, evaluate_padded, evaluate_row, eva
 from gfn_agents.sharding import SecondPass, clip_gradients, is_sharded, shard
 from gfn_agents.thoughts import closing_tokens, draw_thoughts, spelled
 from gfn_agents.tree_attention import can_use_flex, use_flex
-from gfn_agents.trunk_cache import TrunkCache
+from gfn_agents.weights_cache import WeightsCache
 from gfn_envs.trajectory import Thought
 
 FLOW_HEAD_FILE = "flow_head.safetensors"
-_SMALL_MODEL_PARAMETERS = 50_000_000
 _SHORTEST_TRUNK = 64
+_MOST_ANSWERS = 1 << 16
+Asked = tuple[Tokens, tuple[Tokens, ...]]
+"""A prompt and what may continue it."""
 
 
 class LanguageModelPolicy(Policy):
@@ -67,8 +69,8 @@ class LanguageModelPolicy(Policy):
         template: how observations become prompts; its style "chat" needs a tokenizer with a chat template.
         row_budget: tokens of one prefix-tree row; by default what the device's memory allows. It is halved, with a
             warning, where memory runs out.
-        rows_in_memory: rows of a batch that keep their activations for the gradient; default one,
-            and more for small models, where they cost little.
+        rows_in_memory: rows of a batch that keep their activations for the gradient; by default what memory allows,
+            and one where rows are padded batches, whose size differs.
     """
 
     def __init__(
@@ -83,20 +85,20 @@ class LanguageModelPolicy(Policy):
         self.tokenizer = tokenizer
         self.model = model.eval()
         self.template = template
-        self.rows_in_memory = rows_in_memory or max(1, _SMALL_MODEL_PARAMETERS // model.num_parameters())
         self.flow_head = nn.Linear(model.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.flow_head.weight)
         nn.init.zeros_(self.flow_head.bias)
         self.flow_head.to(model.device, torch.promote_types(model.dtype, torch.float32))
-        self._trunks = TrunkCache()
+        self._trunks: WeightsCache[Tokens, KeysAndValues] = WeightsCache(capacity=1)
+        self._answers: WeightsCache[Asked, Tensor] = WeightsCache(_MOST_ANSWERS)
         self._second_pass = SecondPass()
         self._one_prompt_a_row = False
         self._thoughts_at_once = AtOnce("thoughts_at_once", 64, "use fewer thought_tokens or worked examples")
         if can_use_flex(model):
             use_flex(model)
-        # One more row than are kept: the one that is evaluated again for its gradient.
-        self.row_budget = row_budget or default_row_budget(model, self.rows_in_memory + 1)
         self.packed = bool(packing_is_exact(model))
+        self.rows_in_memory = rows_in_memory or (default_rows_in_memory(model, row_budget) if self.packed else 1)
+        self.row_budget = row_budget or default_row_budget(model, self.rows_in_memory)
         if not self.packed:
             warnings.warn(
                 f"{type(model).__name__} cannot be evaluated as a prefix tree exactly; "
@@ -154,8 +156,7 @@ class LanguageModelPolicy(Policy):
         thoughts: Sequence[Thought] | None = None,
     ) -> Tensor:
         """Returns log P_F of the legal actions given the thoughts, float32 of shape (B, A), -inf on padding."""
-        totals, _ = self._evaluate(*self._tokens(observations, admissible_actions, thoughts), with_flows=False)
-        return _normalised(totals)
+        return _normalised(self._scores(*self._tokens(observations, admissible_actions, thoughts)))
 
     def log_flow(self, observations: Observations) -> Tensor:
         """Returns log F from the flow head on each prompt's last hidden state, float32 of shape (B,)."""
@@ -216,8 +217,7 @@ class LanguageModelPolicy(Policy):
         """
         if not self.thought_tokens:
             return super().thought_log_probs(observations, thoughts)
-        totals, _ = self._evaluate(*self._thinking(observations, thoughts), with_flows=False)
-        return torch.cat(totals)
+        return torch.cat(self._scores(*self._thinking(observations, thoughts)))
 
     def _thinking(
         self, observations: Observations, thoughts: Sequence[Thought]
@@ -231,6 +231,20 @@ class LanguageModelPolicy(Policy):
     ) -> tuple[list[Tensor], Tensor]:
         """Returns the score of each prompt's actions, and log F of shape (B,), which is empty without flows."""
         return within_memory(lambda: self._evaluate_rows(prompts, actions, with_flows), self)
+
+    def _scores(self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]]) -> list[Tensor]:
+        """Returns the score of each prompt's actions; without gradient what is known is not evaluated again."""
+        if torch.is_grad_enabled():
+            return self._evaluate(prompts, actions, with_flows=False)[0]
+        asked = [(prompt, tuple(legal)) for prompt, legal in zip(prompts, actions, strict=True)]
+        known = self._answers.known(self.model)
+        answers = {key: known[key] for key in asked if key in known}
+        if new := [key for key in dict.fromkeys(asked) if key not in known]:
+            scores, _ = self._evaluate([prompt for prompt, _ in new], [legal for _, legal in new], with_flows=False)
+            answers.update(zip(new, scores, strict=True))
+            self._answers.make_room(len(new))
+            known.update(zip(new, scores, strict=True))
+        return [answers[key] for key in asked]
 
     def _evaluate_rows(
         self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], with_flows: bool
@@ -255,6 +269,11 @@ class LanguageModelPolicy(Policy):
         order = np.argsort([i for indices in rows for i in indices]).tolist()
         log_f = torch.cat(flows)
         return [scores[place] for place in order], log_f[order] if with_flows else log_f
+
+    def forget(self) -> None:
+        """Forgets the trunk and the scores that are kept until the weights change."""
+        self._trunks.clear()
+        self._answers.clear()
 
     def use_less_memory(self) -> None:
         """Halves the row budget, or the rows that keep their activations where each row has one prompt already.
@@ -298,11 +317,18 @@ class LanguageModelPolicy(Policy):
     def _past(self, trunk: Tokens) -> KeysAndValues | None:
         """Returns the evaluation of a trunk, which is not repeated without gradient while the weights stay the same."""
         if torch.is_grad_enabled():
-            self._trunks.clear()  # what comes next is an update
+            self.forget()  # what comes next is an update
             return evaluate_trunk(self.model, trunk) if trunk else None
         kept = self._kept(trunk)
-        past = self._trunks.get(self.model, trunk[:kept]) if kept else None
+        past = self._kept_past(trunk[:kept]) if kept else None
         return evaluate_trunk(self.model, trunk[kept:], past) if len(trunk) > kept else past
+
+    def _kept_past(self, trunk: Tokens) -> KeysAndValues:
+        known = self._trunks.known(self.model)
+        if trunk not in known:
+            self._trunks.make_room(1)  # first, so that never two are held
+            known[trunk] = evaluate_trunk(self.model, trunk)
+        return known[trunk]
 
     def _score(
         self,

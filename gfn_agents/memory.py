@@ -5,15 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import psutil
 import torch
+
+from gfn_agents import processes
 
 CPU_ROW_BUDGET = 512
 """Measured with `python -m benchmarks.row_budget`: longer rows are no faster, as attention costs their square."""
 SMALLEST_ROW_BUDGET, LARGEST_ROW_BUDGET = 256, 8192
 _SHARE = 0.5
 """Of the free memory that rows may take: the optimizer, the trunk and what is sampled need some too."""
+_SMALL_MODEL_PARAMETERS = 50_000_000
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+"""Bytes that the processes of a Linux container may take together, and that they take."""
 Result = TypeVar("Result")
 
 
@@ -24,19 +31,43 @@ class NeedsMemory(Protocol):
         """Halves what is evaluated at once, or raises RuntimeError where that cannot be."""
 
 
-def default_row_budget(model: Any, rows: int) -> int:
-    """Returns the tokens of one row: on a GPU what fits its free memory, elsewhere `CPU_ROW_BUDGET`.
+def default_rows_in_memory(model: Any, row_budget: int | None = None) -> int:
+    """Returns how many rows of a batch keep their activations for the gradient, which saves evaluating them again.
+
+    On a CPU, whose rows are short, as many as fit; elsewhere one, and more of small models, as longer rows are better.
 
     Args:
-        rows: whose activations are held at the same time.
+        row_budget: tokens of a row; None for `CPU_ROW_BUDGET`.
     """
+    device = torch.device(model.device)
+    if device.type != "cpu":
+        return max(1, _SMALL_MODEL_PARAMETERS // int(model.num_parameters()))
+    rows = _SHARE * free_memory(device) / processes.count() / ((row_budget or CPU_ROW_BUDGET) * bytes_per_token(model))
+    return max(1, int(rows) - 1)  # one more is held while it is evaluated again
+
+
+def default_row_budget(model: Any, rows_in_memory: int) -> int:
+    """Returns the tokens of one row: on a GPU what fits its free memory, elsewhere `CPU_ROW_BUDGET`."""
     device = torch.device(model.device)
     if device.type != "cuda":
         return CPU_ROW_BUDGET
-    # What PyTorch has reserved and does not use is free too.
-    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    free = torch.cuda.mem_get_info(device)[0] + reusable
-    return row_budget_for(int(_SHARE * free) // rows, bytes_per_token(model), torch.finfo(model.dtype).bits // 8)
+    rows = rows_in_memory + 1  # the one that is evaluated again for its gradient
+    share = int(_SHARE * free_memory(device)) // rows
+    return row_budget_for(share, bytes_per_token(model), torch.finfo(model.dtype).bits // 8)
+
+
+def free_memory(device: torch.device) -> int:
+    """Returns the bytes that are free: of a GPU, or of this machine, of which a container may take a part only."""
+    if device.type == "cuda":
+        # What PyTorch has reserved and does not use is free too.
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + reusable)
+    available = int(psutil.virtual_memory().available)
+    try:
+        most, taken = (path.read_text(encoding="ascii").strip() for path in _CONTAINER_LIMIT)
+    except OSError:
+        return available
+    return available if most == "max" else max(0, min(available, int(most) - int(taken)))
 
 
 def row_budget_for(memory: int, per_token: int, size: int) -> int:

@@ -97,6 +97,9 @@ class Policy(nn.Module):
         """Returns the parameters of log F, which learn at a rate of their own."""
         return []
 
+    def forget(self) -> None:
+        """Forgets what was kept of earlier evaluations, which a policy may do until its weights change."""
+
     def use_less_memory(self) -> None:
         """Makes later evaluations need less memory.
 

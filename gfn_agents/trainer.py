@@ -178,6 +178,8 @@ class Trainer:
     def step(self) -> StepReport:
         """Samples trajectories, mixes replay in and takes an optimizer step, or as many as `updates_per_batch` says."""
         started, config = time.process_time(), self.config
+        for policy in filter(None, (self.policy, self.reference)):
+            policy.forget()  # a resumed run knows nothing either, and the same texts in other batches round otherwise
         problems = [self.problems.sample(self.rng) for _ in range(config.problems_per_step)]
         streams = self._streams(problems)
         shared = processes.share(list(streams))

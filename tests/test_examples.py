@@ -16,10 +16,11 @@ import pytest
 from gfn_envs.cli import main
 from gfn_envs.env import make_text_env
 from gfn_envs.exact import analyse
-from gfn_envs.problems import split_of
+from gfn_envs.problems import load_problems, split_of
 from gfn_envs.tasks.alfworld.planner import optimal_plans
 from gfn_envs.tasks.alfworld.task import ALFWorld
 from gfn_envs.tasks.blackjack import BlackJack
+from gfn_envs.tasks.blocksworld import BlocksWorld
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -177,6 +178,34 @@ def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
     assert not (results / "gflownet-run").exists()
     with pytest.raises(SystemExit, match="other options"):
         run("flow_of_reasoning.py", *flow_of_reasoning, "--seed", 1)
+
+
+@pytest.mark.slow
+def test_flow_of_reasoning_on_renamed_problems(run, flow_of_reasoning, tmp_path):
+    results = tmp_path / "results"
+    run("flow_of_reasoning.py", *flow_of_reasoning, "--renamed")
+    assert len(load_problems(BlocksWorld(length=4), results / "training.jsonl")) == 24  # four blocks, no two alike
+    trained = json.loads((results / "gflownet-run" / "agent.json").read_text())
+    assert trained["env_kwargs"]["problems"] == str(results / "training.jsonl")
+
+
+def test_problems_that_have_no_other_names_are_refused(run, flow_of_reasoning):
+    with pytest.raises(SystemExit, match="leave --renamed out"):
+        run("flow_of_reasoning.py", *flow_of_reasoning, "--renamed", "--env", "Game24")
+
+
+def test_renamed_problems_are_the_published_ones_in_other_colours(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import flow_of_reasoning as example
+
+    options = example.Options(Path("unused"))
+    published = make_text_env(options.env_id, options.family).problems.take(10, np.random.default_rng(1))
+    renamed = example.renamed_problems(options, published)
+    assert {problem.canonical for problem in renamed} == {problem.canonical for problem in published}
+    assert {problem.id for problem in published} < {problem.id for problem in renamed}
+    assert not {problem.canonical for problem in renamed} & {
+        problem.canonical for problem in example.unseen_problems(options, published)
+    }
 
 
 def test_unseen_problems_are_no_training_problems_in_other_colours(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,16 +22,18 @@ from gfn_agents.memory import bytes_per_token, is_out_of_memory, row_budget_for,
 from gfn_agents.policy import Policy
 from gfn_agents.prefix_tree import Row, build_row
 from gfn_agents.prompts import PromptTemplate
-from gfn_agents.scoring import evaluate_trunk, score_row
+from gfn_agents.scoring import evaluate_row, evaluate_trunk, score_row
 from gfn_agents.trainer import Trainer
 from gfn_agents.tree_attention import block_mask, takes_block_masks, use_flex
-from gfn_agents.trunk_cache import TrunkCache
+from gfn_agents.weights_cache import WeightsCache
 from gfn_envs.problems import ProblemSet
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from tests.test_language_model import byte_tokenizer, make_model, one_by_one
 from tests.test_prefix_tree import prompts_with_actions
 
 LONG = PromptTemplate(instructions="Some numbers make 24, and others do not make it at all.\n" * 3)
+
+HALVES = slice(0, 3), slice(3, 6)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +69,64 @@ def trunks(monkeypatch):
         found.append(len(tokens))
         return evaluate_trunk(model, tokens, past)
 
-    monkeypatch.setattr("gfn_agents.trunk_cache.evaluate_trunk", counted)
     monkeypatch.setattr("gfn_agents.language_model.evaluate_trunk", counted)
     return found
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """How many sequences each row has that is evaluated."""
+    found = []
+
+    def counted(model, row, *arguments):
+        found.append(len(row.pairs))
+        return evaluate_row(model, row, *arguments)
+
+    monkeypatch.setattr("gfn_agents.language_model.evaluate_row", counted)
+    return found
+
+
+# -- what was asked before ---------------------------------------------------------------------------
+@torch.no_grad()
+def test_what_was_asked_is_evaluated_once_until_the_weights_change(asked, rows):
+    policy = LanguageModelPolicy(firm("llama"), byte_tokenizer())
+    texts, legal = asked
+    first = policy.log_probs(texts[:2], legal[:2])
+    rows.clear()
+    both = policy.log_probs([texts[1], texts[2], texts[1], texts[0]], [legal[1], legal[2], legal[1], legal[0]])
+    assert rows == [len(legal[2])]
+    assert torch.equal(both[[3, 0]], first)
+    assert torch.equal(both[2], both[0])
+    for found, place in zip(both, (1, 2, 1, 0), strict=True):
+        assert torch.allclose(found, one_by_one(policy, *asked)[place], atol=1e-5)
+    shorter = policy.log_probs(texts[:1], [legal[0][:2]])
+    assert rows == [len(legal[2]), 2]  # other actions are another question
+    assert torch.allclose(shorter.exp().sum(), torch.ones((), dtype=shorter.dtype))
+    policy.forget()
+    policy.log_probs(texts[:1], legal[:1])
+    assert len(rows) == 3
+
+
+def test_an_update_evaluates_with_gradient_what_was_sampled_from(asked):
+    policy = LanguageModelPolicy(firm("llama"), byte_tokenizer())
+    with torch.no_grad():
+        sampled = policy.log_probs(*asked)
+    scored = policy.log_probs(*asked)
+    assert scored.requires_grad
+    assert torch.allclose(scored, sampled, atol=1e-9)
+
+
+def test_no_more_answers_are_kept_than_there_is_room_for(asked, rows, monkeypatch):
+    monkeypatch.setattr("gfn_agents.language_model._MOST_ANSWERS", 4)
+    policy = LanguageModelPolicy(firm("llama"), byte_tokenizer())
+    with torch.no_grad():
+        whole = policy.log_probs(*asked)
+        assert torch.equal(policy.log_probs(*asked), whole)
+        few = [part[:3] for part in asked]
+        policy.log_probs(*few)
+        rows.clear()
+        assert torch.allclose(policy.log_probs(*few), whole[:3], atol=1e-9)
+    assert not rows
 
 
 # -- the trunk -------------------------------------------------------------------------------------
@@ -76,11 +134,10 @@ def trunks(monkeypatch):
 def test_what_the_template_gives_all_prompts_is_evaluated_once_for_all_calls(asked, trunks):
     policy = LanguageModelPolicy(firm("qwen2"), byte_tokenizer(), LONG)
     trunks.clear()
-    for _ in range(2):
-        for found, expected in zip(policy.log_probs(*asked), one_by_one(policy, *asked), strict=True):
+    for part in HALVES:
+        half = asked[0][part], asked[1][part]
+        for found, expected in zip(policy.log_probs(*half), one_by_one(policy, *half), strict=True):
             assert torch.allclose(found[: len(expected)], expected, atol=1e-5)
-    alone = policy.log_probs(asked[0][:1], asked[1][:1])[0]
-    assert torch.allclose(alone, one_by_one(policy, *asked)[0], atol=1e-5)
     assert trunks == [len(LONG.instructions)]
 
 
@@ -101,10 +158,9 @@ def test_a_long_beginning_that_a_batch_shares_is_evaluated_after_the_kept_trunk(
     policy = LanguageModelPolicy(firm("llama"), byte_tokenizer(), LONG)
     observations = [f"{'The same problem. ' * 6}{observation}" for observation in asked[0]]
     trunks.clear()
-    for _ in range(2):
-        for found, expected in zip(
-            policy.log_probs(observations, asked[1]), one_by_one(policy, observations, asked[1]), strict=True
-        ):
+    for part in HALVES:
+        half = observations[part], asked[1][part]
+        for found, expected in zip(policy.log_probs(*half), one_by_one(policy, *half), strict=True):
             assert torch.allclose(found[: len(expected)], expected, atol=1e-5)
     first, *others = trunks
     assert first == len(LONG.instructions)
@@ -153,7 +209,7 @@ def test_a_kept_trunk_is_never_stale(change, asked, tmp_path):
 
 @torch.no_grad()
 def test_a_trunk_without_its_check_would_be_stale(asked, monkeypatch):
-    monkeypatch.setattr("gfn_agents.trunk_cache.weights_state", lambda model: ())
+    monkeypatch.setattr("gfn_agents.weights_cache.weights_state", lambda model: ())
     policy = LanguageModelPolicy(firm("llama"), byte_tokenizer(), LONG)
     policy.log_probs(*asked)
     optimizer_step(policy, None)
@@ -193,13 +249,19 @@ def test_a_reference_keeps_its_trunk_while_the_adapter_beside_it_learns(asked, t
     assert trunks
 
 
-@torch.no_grad()
-def test_a_copy_of_a_cache_is_empty(trunks):
-    cache, model = TrunkCache(), firm("llama")
-    cache.get(model, (1, 2, 3))
-    copy.deepcopy(cache).get(model, (1, 2, 3))
-    cache.get(model, (1, 2, 3))
-    assert trunks == [3, 3]
+def test_a_copy_of_a_cache_is_empty():
+    cache, model = WeightsCache(2), firm("llama")
+    cache.known(model)["a"] = 1
+    assert copy.deepcopy(cache).known(model) == {}
+    assert cache.known(model) == {"a": 1}
+
+
+def test_a_full_cache_begins_anew():
+    cache, model = WeightsCache(2), firm("llama")
+    for name in "abc":
+        cache.make_room(1)
+        cache.known(model)[name] = name
+    assert cache.known(model) == {"c": "c"}
 
 
 def test_thoughts_are_the_same_behind_a_kept_trunk(asked, trunks):
@@ -374,15 +436,33 @@ def test_the_estimate_of_a_token_is_near_what_a_gradient_keeps(layers):
 def test_a_gpu_gives_the_budget_that_its_free_memory_allows(monkeypatch):
     """The figures of a GPU, without one: more free memory, longer rows; what PyTorch holds unused is free."""
     model = make_model("llama").to(torch.bfloat16)
-    assert memory.default_row_budget(model, 2) == memory.CPU_ROW_BUDGET
+    assert memory.default_row_budget(model, 1) == memory.CPU_ROW_BUDGET
     monkeypatch.setattr(type(model), "device", property(lambda self: torch.device("cuda:0")))
     found = []
     for free, reserved in ((2e7, 0), (2e7, 4e7), (6e7, 0), (8e10, 0)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (int(free), 10**11))
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device, reserved=reserved: int(reserved))
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
-        found.append(memory.default_row_budget(model, 2))
+        found.append(memory.default_row_budget(model, 1))
     assert found[0] < found[1] == found[2] < found[3] == memory.LARGEST_ROW_BUDGET
+
+
+def test_a_cpu_keeps_the_rows_that_fit_its_free_memory_or_what_a_container_may_take(monkeypatch, tmp_path):
+    model = make_model("llama")
+    row = memory.CPU_ROW_BUDGET * bytes_per_token(model)
+    limit = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "_CONTAINER_LIMIT", limit)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=20 * row))
+    assert memory.default_rows_in_memory(model) == 9  # half of the memory, and one that is evaluated again
+    assert memory.default_rows_in_memory(model, memory.CPU_ROW_BUDGET // 2) == 19
+    monkeypatch.setattr(memory.processes, "count", lambda: 2)
+    assert memory.default_rows_in_memory(model) == 4
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "_CONTAINER_LIMIT", limit)
+    for most, rows in ((f"{11 * row}\n", 4), ("max\n", memory.default_rows_in_memory(model)), ("10\n", 1)):
+        limit[0].write_text(most)
+        limit[1].write_text(f"{row}\n")
+        assert memory.default_rows_in_memory(model) == rows
 
 
 def test_the_usual_way_of_a_training_step_gives_the_same_loss_and_gradient():
@@ -433,10 +513,12 @@ def test_flex_attention_gives_the_same_values(name, asked, eager_flex):
         assert not eager_flex
         use_flex(policy.model)
         assert takes_block_masks(policy.model)
+        policy.forget()
         assert torch.allclose(policy.log_probs(*asked), expected, atol=1e-4)
         assert eager_flex
         eager_flex.clear()
         policy.packed = False  # padded batches go the usual way
+        policy.forget()
         assert torch.allclose(policy.log_probs(*asked), expected, atol=1e-4)
         assert not eager_flex
 
