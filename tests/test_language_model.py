@@ -31,7 +31,7 @@ from gfn_agents.objectives import OBJECTIVES
 from gfn_agents.policy import Policy
 from gfn_agents.prefix_tree import build_row, plan_rows, trunk_length
 from gfn_agents.prompts import PromptTemplate
-from gfn_agents.scoring import score_padded, score_row
+from gfn_agents.scoring import packing_is_exact, score_padded, score_row
 from gfn_envs.rollout import rollout
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.game24 import Game24, Game24Problem
@@ -369,3 +369,11 @@ def test_a_tokenizer_without_an_end_is_refused():
     tokenizer.eos_token = None
     with pytest.raises(ValueError, match="end-of-sequence"):
         LanguageModelPolicy(make_model("llama"), tokenizer)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_is_not_taken_for_a_model_that_cannot_be_packed(seed):
+    """The attention of a small fresh model is nearly uniform, so that a wrong mask changes little."""
+    torch.manual_seed(seed)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    assert packing_is_exact(LlamaForCausalLM(LlamaConfig(vocab_size=50_000, **shape)).eval())
