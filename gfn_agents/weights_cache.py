@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from gfn_agents.pretrained import WithoutAdapter, has_adapter
+from gfn_agents.pretrained import WithoutAdapter
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -60,13 +60,16 @@ def weights_state(model: Any) -> tuple[Any, ...]:
     """
     without = isinstance(model, WithoutAdapter)
     whole = model.whole if without else model
-    tensors = chain(whole.named_parameters(), whole.named_buffers())
-    weights = tuple(
-        (id(t), t.data_ptr(), t.dtype, t._version)
-        for name, t in tensors
-        if not (without and whole.base_model.prefix in name)
-    )
-    if without or not has_adapter(whole):
-        return weights
-    layers = [module for module in whole.modules() if isinstance(module, BaseTunerLayer)]
-    return (*weights, *((m.disable_adapters, tuple(m.active_adapters), tuple(m.merged_adapters)) for m in layers))
+    skipped = whole.base_model.prefix if without else None
+    state: list[Any] = []
+    # PyTorch's own walk through the modules takes several times as long, and this is asked at every step of an episode.
+    modules = [whole]
+    while modules:
+        module = modules.pop()
+        for tensor in chain(module._parameters.values(), module._buffers.values()):
+            if tensor is not None:
+                state.append((id(tensor), tensor.data_ptr(), tensor.dtype, tensor._version))
+        if not without and isinstance(module, BaseTunerLayer):
+            state.append((module.disable_adapters, tuple(module.active_adapters), tuple(module.merged_adapters)))
+        modules += [m for name, m in module._modules.items() if m is not None and not (skipped and skipped in name)]
+    return tuple(state)
