@@ -27,7 +27,10 @@ from gfn_envs.evaluation import evaluate_agent
 from gfn_envs.files import finite_json, number_from_json, write_whole
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
+from gfn_envs.stochastic import HiddenFields
+from gfn_envs.task import Task
 from gfn_envs.versions import versions
+from gfn_envs.wrapped import Wrapped
 
 _TRAINING_FILE = "training.json"
 _MEASURED = ("seconds", "cpu_seconds")
@@ -166,7 +169,7 @@ def run_cell(cell: Cell, agents: Path | None = None) -> CellResult:
         for one in evaluate_agent(env.task, agent, problems, cell.arena.samples, cell.arena.k, rng, exact)
     )
     costs |= started.spent("evaluation")
-    notes = _notes(cell, problems, costs)
+    notes = _notes(cell, env.task, problems, costs)
     return CellResult(cell.description, found, costs, curve, notes, versions())
 
 
@@ -220,9 +223,11 @@ def evaluation_problems(arena: Arena) -> tuple[TextEnv[Any, Any], ProblemSet[Any
     return env, env.problems
 
 
-def _notes(cell: Cell, problems: ProblemSet[Any], costs: Mapping[str, float]) -> tuple[str, ...]:
-    """Returns what a reader should know: known problems, a budget that was not kept."""
+def _notes(cell: Cell, task: Task[Any, Any], problems: ProblemSet[Any], costs: Mapping[str, float]) -> tuple[str, ...]:
+    """Returns what a reader should know: a ceiling out of reach, known problems, a budget that was not kept."""
     notes = []
+    if _hides(task):
+        notes.append("Texts hide what the ceiling knows, so that perhaps nobody who reads them can reach it.")
     training = make_text_env(cell.arena.id, training_keywords(cell.arena)).problems
     if isinstance(training, ProblemSet):
         known = len({problem.id for problem in training} & {problem.id for problem in problems})
@@ -273,3 +278,8 @@ def _peak_memory() -> float:
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: number_from_json(value) for name, value in values.items()}
+
+
+def _hides(task: Task[Any, Any]) -> bool:
+    """Says whether some of a task's state is hidden from its texts."""
+    return isinstance(task, HiddenFields) or (isinstance(task, Wrapped) and _hides(task.task))

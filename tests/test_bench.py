@@ -121,6 +121,19 @@ def test_a_cell_learns_on_training_problems_and_is_scored_on_others():
     assert repr(loaded.problems) == repr(result.problems)
 
 
+@pytest.mark.parametrize(
+    ("stochasticity", "told"),
+    [
+        ("{HiddenFields: {pattern: '(?<=Goal: )[0-9]+'}, ActionNoise: {probability: 0.1}}", True),
+        ("{ActionNoise: {probability: 0.1}}", False),
+    ],
+)
+def test_readers_are_told_of_a_ceiling_that_knows_what_texts_hide(stochasticity, told):
+    around = LINE.replace("    train:", f"    kwargs: {{stochasticity: {stochasticity}}}\n    train:")
+    notes = run_cell(suite_cells(suite(around))[0]).notes
+    assert any("Texts hide what the ceiling knows" in note for note in notes) == told
+
+
 def test_agents_are_scored_on_the_same_problems_and_train_on_those_of_the_suite():
     arena = suite_cells(suite(TINY))[2].arena
     assert training_keywords(arena) == {"count": 3, "split": "train"}
