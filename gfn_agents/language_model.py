@@ -271,7 +271,10 @@ class LanguageModelPolicy(Policy):
         return [scores[place] for place in order], log_f[order] if with_flows else log_f
 
     def forget(self) -> None:
-        """Forgets the trunk and the scores that are kept until the weights change."""
+        """Forgets the trunk and the scores that are kept until the weights change.
+
+        To be called by who writes to the weights' `.data`, which PyTorch does not count as a change.
+        """
         self._trunks.clear()
         self._answers.clear()
 

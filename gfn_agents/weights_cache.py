@@ -62,7 +62,7 @@ def weights_state(model: Any) -> tuple[Any, ...]:
     whole = model.whole if without else model
     skipped = whole.base_model.prefix if without else None
     state: list[Any] = []
-    # PyTorch's own walk through the modules takes several times as long, and this is asked at every step of an episode.
+    # One walk instead of PyTorch's two with names takes half as long; this is asked at every step of an episode.
     modules = [whole]
     while modules:
         module = modules.pop()
