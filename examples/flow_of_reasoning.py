@@ -232,20 +232,23 @@ def train_gflownet(
 
 
 # -- evaluation ------------------------------------------------------------------------------------
+def generated(options: Options, published: ProblemSet[Any], renamed: bool, split: str) -> GeneratedProblems[Any]:
+    """Returns the generated problems that are published ones in other names, or those that are not."""
+    known = {problem.canonical for problem in published}
+    family = make_text_env(options.env_id, {**options.family, "split": split}).problems
+    return GeneratedProblems(family.sample, (lambda problem: (problem.canonical in known) == renamed,))
+
+
 def unseen_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
     """Returns generated problems, none of which is a published one in other names."""
-    known = {problem.canonical for problem in published}
-    family = make_text_env(options.env_id, {**options.family, "split": options.split}).problems
-    unseen = GeneratedProblems(family.sample, (lambda problem: problem.canonical not in known,))
-    return unseen.take(options.evaluation_problems, np.random.default_rng(options.seed))
+    family = generated(options, published, False, options.split)
+    return family.take(options.evaluation_problems, np.random.default_rng(options.seed))
 
 
 def renamed_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
     """Returns the published problems in other names, nearly all of which are drawn."""
-    known = {problem.canonical for problem in published}
-    family = make_text_env(options.env_id, options.family).problems
-    renamed = GeneratedProblems(family.sample, (lambda problem: problem.canonical in known,))
-    return renamed.take(RENAMINGS * len(published), np.random.default_rng(options.seed))
+    family = generated(options, published, True, "all")
+    return family.take(RENAMINGS * len(published), np.random.default_rng(options.seed))
 
 
 def evaluate(options: Options, method: str) -> Evaluation:

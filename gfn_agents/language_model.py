@@ -237,14 +237,11 @@ class LanguageModelPolicy(Policy):
         if torch.is_grad_enabled():
             return self._evaluate(prompts, actions, with_flows=False)[0]
         asked = [(prompt, tuple(legal)) for prompt, legal in zip(prompts, actions, strict=True)]
-        known = self._answers.known(self.model)
-        answers = {key: known[key] for key in asked if key in known}
-        if new := [key for key in dict.fromkeys(asked) if key not in known]:
-            scores, _ = self._evaluate([prompt for prompt, _ in new], [legal for _, legal in new], with_flows=False)
-            answers.update(zip(new, scores, strict=True))
-            self._answers.make_room(len(new))
-            known.update(zip(new, scores, strict=True))
-        return [answers[key] for key in asked]
+
+        def evaluate(new: list[Asked]) -> list[Tensor]:
+            return self._evaluate([prompt for prompt, _ in new], [legal for _, legal in new], with_flows=False)[0]
+
+        return self._answers.get(self.model, asked, evaluate)
 
     def _evaluate_rows(
         self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], with_flows: bool
@@ -323,15 +320,10 @@ class LanguageModelPolicy(Policy):
             self.forget()  # what comes next is an update
             return evaluate_trunk(self.model, trunk) if trunk else None
         kept = self._kept(trunk)
-        past = self._kept_past(trunk[:kept]) if kept else None
+        past = None
+        if kept:
+            (past,) = self._trunks.get(self.model, [trunk[:kept]], lambda _: [evaluate_trunk(self.model, trunk[:kept])])
         return evaluate_trunk(self.model, trunk[kept:], past) if len(trunk) > kept else past
-
-    def _kept_past(self, trunk: Tokens) -> KeysAndValues:
-        known = self._trunks.known(self.model)
-        if trunk not in known:
-            self._trunks.make_room(1)  # first, so that never two are held
-            known[trunk] = evaluate_trunk(self.model, trunk)
-        return known[trunk]
 
     def _score(
         self,

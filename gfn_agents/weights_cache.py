@@ -7,7 +7,7 @@ each score of an evaluation. What is computed from them depends on the weights a
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -38,18 +38,27 @@ class WeightsCache(Generic[KeyT, ValueT]):
         """Forgets everything."""
         self._values.clear()
 
-    def known(self, model: Any) -> dict[KeyT, ValueT]:
-        """Returns what is known of a model with the weights that it has now."""
+    def get(
+        self, model: Any, asked: Sequence[KeyT], evaluate: Callable[[list[KeyT]], Sequence[ValueT]]
+    ) -> list[ValueT]:
+        """Returns the value of each key.
+
+        Args:
+            model: with the weights that it has now.
+            evaluate: returns the values of keys that are not known, each of which it is given once.
+        """
         now = weights_state(model)
         if now != self._weights:
             self.clear()
             self._weights = now
-        return self._values
-
-    def make_room(self, count: int) -> None:
-        """Forgets everything if so many further values would be too many."""
-        if len(self._values) + count > self.capacity:
-            self.clear()
+        values = {key: self._values[key] for key in asked if key in self._values}
+        if new := [key for key in dict.fromkeys(asked) if key not in values]:
+            if len(self._values) + len(new) > self.capacity:
+                self.clear()  # before there are others, so that never more than the capacity is held
+            found = dict(zip(new, evaluate(new), strict=True))
+            self._values.update(found)
+            values.update(found)
+        return [values[key] for key in asked]
 
 
 def weights_state(model: Any) -> tuple[Any, ...]:

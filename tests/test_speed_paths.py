@@ -249,19 +249,32 @@ def test_a_reference_keeps_its_trunk_while_the_adapter_beside_it_learns(asked, t
     assert trunks
 
 
+def letters(cache, model, asked):
+    """Asks for letters; returns those that were not known."""
+    new = []
+
+    def evaluate(keys):
+        new.extend(keys)
+        return [key.upper() for key in keys]
+
+    assert cache.get(model, asked, evaluate) == list(asked.upper())
+    return "".join(new)
+
+
 def test_a_copy_of_a_cache_is_empty():
     cache, model = WeightsCache(2), firm("llama")
-    cache.known(model)["a"] = 1
-    assert copy.deepcopy(cache).known(model) == {}
-    assert cache.known(model) == {"a": 1}
+    assert letters(cache, model, "a") == "a"
+    assert letters(copy.deepcopy(cache), model, "a") == "a"
+    assert letters(cache, model, "a") == ""
 
 
-def test_a_full_cache_begins_anew():
+def test_a_cache_asks_once_for_each_key_and_a_full_one_begins_anew():
     cache, model = WeightsCache(2), firm("llama")
-    for name in "abc":
-        cache.make_room(1)
-        cache.known(model)[name] = name
-    assert cache.known(model) == {"c": "c"}
+    assert letters(cache, model, "aba") == "ab"
+    assert letters(cache, model, "cac") == "c"  # what is forgotten on the way is answered all the same
+    assert letters(cache, model, "ca") == "a"
+    assert letters(cache, model, "b") == "b"
+    assert letters(cache, model, "c") == "c"
 
 
 def test_thoughts_are_the_same_behind_a_kept_trunk(asked, trunks):
