@@ -34,7 +34,7 @@ from baselines.canvas import AGENT_COLOURS, KEY_ROW, WIDTH, canvas, key_row, per
 from baselines.plots import style_axes
 from baselines.sft import SFTConfig, supervise
 from gfn_agents.agent import GFlowNetAgent, load_policy
-from gfn_agents.config import TrainConfig
+from gfn_agents.config import LearningRateName, TrainConfig
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.model_options import ModelOptions
@@ -91,6 +91,7 @@ class Options:
         learning_rate: of SFT, and of the GFlowNet if it has no other.
         gflownet_learning_rate: of the GFlowNet.
         warmup_steps: steps over which the GFlowNet's learning rate grows.
+        lr_scheduler_type: whether the GFlowNet's learning rate then stays, or falls to zero at its last step.
         evaluation_problems: most unseen problems.
         split: of the unseen problems; "default" has read the training split of all environments.
         exact: also measure the exact distance to the target, where all states can be listed.
@@ -112,6 +113,7 @@ class Options:
     learning_rate: float = 1e-4
     gflownet_learning_rate: float | None = None
     warmup_steps: int = 0
+    lr_scheduler_type: LearningRateName = "constant"
     evaluation_problems: int = 50
     split: Literal["all", "test"] = "all"
     exact: bool = False
@@ -206,6 +208,7 @@ def train_gflownet(
         samples_per_problem=options.samples_per_problem,
         learning_rate=options.gflownet_learning_rate or options.learning_rate,
         warmup_steps=options.warmup_steps,
+        lr_scheduler_type=options.lr_scheduler_type,
         local_search="greedy",
         demonstrations_per_problem=options.demonstrations,
         checkpoint_every=5,

@@ -27,6 +27,7 @@ BackwardName = Literal["uniform", "learned"]
 ReplayName = Literal["stratified", "reward"]
 BranchName = Literal["uniform", "entropy"]
 LocalSearchName = Literal["none", "greedy", "metropolis"]
+LearningRateName = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class TrainConfig:
         flow_learning_rate: of the flow head, which gives log F, and so log Z.
         warmup_steps: both learning rates grow to their values in equal parts over the first so many steps; Adam's
             first steps are as long as its later ones, too long for a model that can already do something.
+        lr_scheduler_type: way of both learning rates after that: they stay, or fall to zero at `steps`, so that the
+            last steps, which are short, average over the noise of sampling. A run that is continued with more steps
+            falls to the new end.
         max_grad_norm: gradients are clipped to this norm.
         max_steps: episodes that take longer break off after so many steps and are learned from as they are.
         temperature: sampling temperature of the behaviour policy.
@@ -91,6 +95,7 @@ class TrainConfig:
     learning_rate: float = 3e-4
     flow_learning_rate: float = 1e-2
     warmup_steps: int = 0
+    lr_scheduler_type: LearningRateName = "constant"
     max_grad_norm: float = 1.0
     max_steps: int | None = None
     temperature: float = 1.0
@@ -123,6 +128,14 @@ class TrainConfig:
         start, end = getattr(self, name), getattr(self, f"{name}_end")
         return Schedule(start) if end is None else Schedule(start, end, self.schedule_steps, self.schedule)
 
+    def learning_rate_factor(self, step: int) -> float:
+        """Returns the share of both learning rates that optimizer step `step`, counted from 0, is taken with."""
+        warmth = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        if self.lr_scheduler_type == "constant":
+            return warmth
+        falling = Schedule(1.0, 0.0, max(self.steps - self.warmup_steps, 1), self.lr_scheduler_type)
+        return warmth * falling.at(step - self.warmup_steps)
+
 
 def check_config(config: TrainConfig) -> None:
     """Raises ValueError with one sentence if an option makes no sense, whatever the task."""
@@ -148,7 +161,7 @@ def check_config(config: TrainConfig) -> None:
     for name, known in (
         *(("objective", ObjectiveName), ("regression", RegressionName), ("backward", BackwardName)),
         *(("schedule", ScheduleKind), ("replay_kind", ReplayName), ("branch_at", BranchName)),
-        ("local_search", LocalSearchName),
+        *(("local_search", LocalSearchName), ("lr_scheduler_type", LearningRateName)),
     ):
         if getattr(config, name) not in get_args(known):
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(config, name)!r}")

@@ -279,18 +279,16 @@ class Trainer:
         processes.add_gradients(self._exchanged)
         norm = self.policy.clip_gradients(self.config.max_grad_norm)
         self._check_finite(norm, trajectories)
-        self._warm_up()
+        self._set_learning_rates()
         self.optimizer.step()
         return mean, norm, first
 
-    def _warm_up(self) -> None:
-        """Sets the learning rates of model and flow head while they grow; afterwards they are left alone."""
-        config = self.config
-        if self.steps_done < config.warmup_steps:
-            warmth = (self.steps_done + 1) / config.warmup_steps
-            rates = (config.learning_rate, config.flow_learning_rate)
-            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-                group["lr"] = warmth * rate
+    def _set_learning_rates(self) -> None:
+        """Sets the learning rates of model and flow head to what this step is taken with."""
+        factor = self.config.learning_rate_factor(self.steps_done)
+        rates = (self.config.learning_rate, self.config.flow_learning_rate)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = factor * rate
 
     def _add_gradient(
         self, trajectories: list[Trajectory], weight: float, first: torch.Tensor | None

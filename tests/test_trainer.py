@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -457,6 +459,7 @@ DEVICES = {
     "diverse replay": {"replay_per_solution": 2, "replay_min_distance": 2},
     "demonstrations": {"demonstrations_per_problem": 2},
     "warm-up": {"warmup_steps": 5},
+    "falling learning rates": {"warmup_steps": 1, "lr_scheduler_type": "cosine"},
 }
 
 
@@ -508,6 +511,25 @@ def test_learning_rates_grow_over_the_first_steps_also_of_a_resumed_run(tmp_path
     assert [model for model, _ in seen] == pytest.approx([rate / 2, rate * 3 / 4, rate, rate])
 
 
+@pytest.mark.parametrize(("kind", "last"), [("linear", 1 / 4), ("cosine", (1 - math.cos(math.pi / 4)) / 2)])
+def test_learning_rates_fall_to_zero_just_after_the_last_step(kind, last):
+    """Adam moves a logit whose gradient keeps its direction by the learning rate, so the last steps are short."""
+    trainer = wired(warmup_steps=2, lr_scheduler_type=kind, learning_rate=0.1, steps=6)
+    rates: list[tuple[float, float]] = []
+    trainer.run(lambda report: rates.append(tuple(group["lr"] for group in trainer.optimizer.param_groups)))
+    model = [rate for rate, _ in rates]
+    assert model[:3] == pytest.approx([0.05, 0.1, 0.1])
+    assert model[-1] == pytest.approx(0.1 * last)
+    assert model[2:] == sorted(model[2:], reverse=True)
+    assert [flow for _, flow in rates] == pytest.approx([rate / 10 for rate in model]), "the flow head's rate is .01"
+
+
+def test_learning_rates_fall_only_after_they_have_grown():
+    config = TrainConfig(steps=3, warmup_steps=5, lr_scheduler_type="linear")
+    assert [config.learning_rate_factor(step) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+    assert replace(config, warmup_steps=0).learning_rate_factor(3) == 0.0
+
+
 def test_what_local_search_and_branches_cost_is_counted():
     plain, branched, searched = wired(), wired(branches_per_sample=1), wired(local_search="greedy")
     reports = [trainer.step() for trainer in (plain, branched, searched)]
@@ -537,6 +559,7 @@ def test_a_distance_that_cannot_be_known_is_refused():
     [
         ({"stop_at_distance": 0.1}, "distance_every"),
         ({"branches_per_sample": -1}, "branches_per_sample"),
+        ({"lr_scheduler_type": "polynomial"}, "lr_scheduler_type must be one of constant, linear, cosine"),
         ({"local_search": "best"}, "local_search must be one of none, greedy, metropolis"),
         ({"epsilon_end": 2.0}, "epsilon_end"),
         ({"temperature": 0.0, "temperature_end": 1.0, "schedule": "exponential"}, "exponential"),
