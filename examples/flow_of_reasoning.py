@@ -126,9 +126,18 @@ class Options:
         return f"gfn_envs/{self.env}-v0"
 
     @property
+    def families(self) -> list[dict[str, Any]]:
+        """Keywords of the environments whose generated problems are like the published ones; the last can play all."""
+        if self.env == "BlocksWorld":
+            return [{"length": self.length}]
+        if self.env == "PrOntoQA":  # the published proofs have 3 to 5 rules, and every one of them has to apply
+            return [{"ontology": "true", "slack": 0, "hops": hops} for hops in (3, 4, 5)]
+        return [{}]
+
+    @property
     def family(self) -> dict[str, Any]:
-        """Keywords of the environment whose generated problems are like the published ones."""
-        return {"length": self.length} if self.env == "BlocksWorld" else {}
+        """Keywords of the environment that is played."""
+        return self.families[-1]
 
     @property
     def training_file(self) -> Path:
@@ -238,8 +247,12 @@ def train_gflownet(
 def generated(options: Options, published: ProblemSet[Any], renamed: bool, split: str) -> GeneratedProblems[Any]:
     """Returns the generated problems that are published ones in other names, or those that are not."""
     known = {problem.canonical for problem in published}
-    family = make_text_env(options.env_id, {**options.family, "split": split}).problems
-    return GeneratedProblems(family.sample, (lambda problem: (problem.canonical in known) == renamed,))
+    sources = [make_text_env(options.env_id, {**family, "split": split}).problems for family in options.families]
+
+    def draw(rng: np.random.Generator) -> Any:
+        return sources[rng.integers(len(sources))].sample(rng)
+
+    return GeneratedProblems(draw, (lambda problem: (problem.canonical in known) == renamed,))
 
 
 def unseen_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:

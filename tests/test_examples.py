@@ -221,3 +221,15 @@ def test_unseen_problems_are_no_training_problems_in_other_colours(monkeypatch):
     assert not canonical & {problem.canonical for problem in unseen}
     others = [problem for problem in family.take(40, np.random.default_rng(0)) if problem.id not in ids]
     assert canonical & {problem.canonical for problem in others}  # the names alone would not do
+
+
+def test_unseen_proofs_are_as_long_as_the_published_ones_and_of_real_animals(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import flow_of_reasoning as example
+
+    options = example.Options(Path("unused"), env="PrOntoQA", evaluation_problems=30)
+    env = make_text_env(options.env_id, options.family)
+    unseen = example.unseen_problems(options, env.problems.take(1, np.random.default_rng(1)))
+    proofs = [proof for problem in unseen for proof in env.task.solve(problem)]
+    assert {proof.count(".") for proof in proofs} == {3, 4, 5}, "as many rules as sentences before the answer"
+    assert not any("umpus" in problem.question for problem in unseen), "published problems are about real animals"
