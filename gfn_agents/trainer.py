@@ -284,9 +284,12 @@ class Trainer:
         return mean, norm, first
 
     def _set_learning_rates(self) -> None:
-        """Sets the learning rates of model and flow head to what this step is taken with."""
-        factor = self.config.learning_rate_factor(self.steps_done)
-        rates = (self.config.learning_rate, self.config.flow_learning_rate)
+        """Sets the learning rates of model and flow head while they change; constant ones are left to the caller."""
+        config = self.config
+        if config.lr_scheduler_type == "constant" and self.steps_done >= config.warmup_steps:
+            return
+        factor = config.learning_rate_factor(self.steps_done)
+        rates = (config.learning_rate, config.flow_learning_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = factor * rate
 

@@ -524,6 +524,19 @@ def test_learning_rates_fall_to_zero_just_after_the_last_step(kind, last):
     assert [flow for _, flow in rates] == pytest.approx([rate / 10 for rate in model]), "the flow head's rate is .01"
 
 
+def test_constant_learning_rates_are_left_to_a_schedule_of_the_caller():
+    trainer = wired(learning_rate=0.1, steps=3)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(trainer.optimizer, 0.5)
+    rates: list[float] = []
+
+    def on_step(report):
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        scheduler.step()
+
+    trainer.run(on_step)
+    assert rates == pytest.approx([0.1, 0.05, 0.025])
+
+
 def test_learning_rates_fall_only_after_they_have_grown():
     config = TrainConfig(steps=3, warmup_steps=5, lr_scheduler_type="linear")
     assert [config.learning_rate_factor(step) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
