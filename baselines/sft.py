@@ -21,6 +21,7 @@ from baselines.yardsticks import optimal_policy
 from gfn_agents.batch import scored_batch
 from gfn_agents.exploration import demonstrations
 from gfn_agents.policy import Policy
+from gfn_agents.schedules import Schedule
 from gfn_envs.exact import enumerate_states
 from gfn_envs.problems import ProblemSource
 from gfn_envs.state_graph import StateGraph
@@ -40,23 +41,27 @@ class SFTConfig:
         demonstrations_per_problem: demonstrations of each; a problem with fewer solutions gives fewer.
         epochs: optimizer steps for each batch of fresh demonstrations; all but the first are taken on as many
             demonstrations drawn from all that were shown so far.
-        learning_rate: of AdamW, without weight decay.
+        learning_rate: of AdamW, without weight decay; a number, or a schedule by optimizer step.
         max_grad_norm: gradients are clipped to this norm.
     """
 
     problems_per_step: int = 8
     demonstrations_per_problem: int = 4
     epochs: int = 2
-    learning_rate: float = 3e-4
+    learning_rate: float | Schedule = 3e-4
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("problems_per_step", "demonstrations_per_problem", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, value in (("learning_rate", self.learning_rate_at(0)), ("max_grad_norm", self.max_grad_norm)):
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Returns the learning rate of optimizer step `step`, counted from 0."""
+        return self.learning_rate.at(step) if isinstance(self.learning_rate, Schedule) else self.learning_rate
 
 
 def sft_loss(policy: Policy, shown: list[Trajectory]) -> Tensor:
@@ -78,10 +83,10 @@ def supervise(
         go_on: told before each batch how many steps were demonstrated so far; training ends when it says no.
     """
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.0)
     source = fresh_demonstrations(task, problems, config, rng)
     shown: list[Trajectory] = []
-    steps = 0
+    steps, optimizer_steps = 0, 0
     while go_on(steps):
         fresh = next(source)
         shown += fresh
@@ -91,7 +96,9 @@ def supervise(
             optimizer.zero_grad()
             sft_loss(policy, batch).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            optimizer.param_groups[0]["lr"] = config.learning_rate_at(optimizer_steps)
             optimizer.step()
+            optimizer_steps += 1
 
 
 def fresh_demonstrations(

@@ -5,8 +5,8 @@ visits in 40 optimizer steps, and count the problems of the same length that 20 
 the distinct plans. Here one model is taken as it is but for the mask of legal actions (untrained), fine-tuned on solver
 plans of the problems (sft), and trained as a GFlowNet: VarGrad, local search, and replay, into which the same solver
 plans are put, as the problems are published with a plan. SFT and GFlowNet take equally many optimizer steps on equally
-many problems; the GFlowNet's first ones can be those of SFT (--warm-start), without which a model that never solves
-anything is slow to start. All play the same unseen problems, none of which is a training problem in other colours.
+many problems; the GFlowNet's first ones can be of SFT (--warm-start), without which a model that never solves anything
+is slow to start. All play the same unseen problems, none of which is a training problem in other colours.
 
     python examples/flow_of_reasoning.py --problems blocksworld/step_4.json                    # the embedded model
     python examples/flow_of_reasoning.py --problems blocksworld/step_6.json --length 6 --model smollm2
@@ -39,6 +39,7 @@ from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.progress import TrainingBar
+from gfn_agents.schedules import Schedule
 from gfn_agents.trainer import StepReport
 from gfn_envs.cli import progress
 from gfn_envs.env import make_text_env
@@ -91,7 +92,7 @@ class Options:
         learning_rate: of SFT, and of the GFlowNet if it has no other.
         gflownet_learning_rate: of the GFlowNet.
         warmup_steps: steps over which the GFlowNet's learning rate grows.
-        lr_scheduler_type: whether the GFlowNet's learning rate then stays, or falls to zero at its last step.
+        lr_scheduler_type: whether learning rates stay, or fall to zero at the last step; in a warm start they stay.
         evaluation_problems: most unseen problems.
         split: of the unseen problems; "default" has read the training split of all environments.
         exact: also measure the exact distance to the target, where all states can be listed.
@@ -155,6 +156,12 @@ class Options:
         return 40 if self.family.get("length", 0) >= 6 else 20
 
     @property
+    def sft_learning_rate(self) -> Schedule:
+        """Learning rate of SFT by optimizer step."""
+        end = self.learning_rate if self.lr_scheduler_type == "constant" else 0.0
+        return Schedule(self.learning_rate, end, self.steps, self.lr_scheduler_type)
+
+    @property
     def model_options(self) -> ModelOptions:
         """How the model is loaded."""
         return ModelOptions(use_peft=self.model != "default")
@@ -170,10 +177,15 @@ class Training:
 
 # -- training --------------------------------------------------------------------------------------
 def train_sft(
-    options: Options, policy: LanguageModelPolicy, task: Any, training: ProblemSet[Any], steps: int
+    options: Options,
+    policy: LanguageModelPolicy,
+    task: Any,
+    training: ProblemSet[Any],
+    steps: int,
+    learning_rate: Schedule,
 ) -> Training:
     """Imitates solver plans in place, a batch each optimizer step; its curve is from other episodes."""
-    config = SFTConfig(options.problems_per_step, max(options.demonstrations, 1), 1, options.learning_rate)
+    config = SFTConfig(options.problems_per_step, max(options.demonstrations, 1), 1, learning_rate)
     watching, batches, spent, since = np.random.default_rng([options.seed, 1]), 0, 0.0, time.process_time()
     record = Training()
 
@@ -197,7 +209,7 @@ def warm_start(options: Options, folder: Path, task: Any, training: ProblemSet[A
     """Returns the model that the GFlowNet starts from, which is kept in the folder, and what the steps of SFT cost."""
     if not (folder / "training.json").is_file():
         policy = load_policy(options.model, model_options=options.model_options, seed=options.seed)
-        record = train_sft(options, policy, task, training, options.warm_start)
+        record = train_sft(options, policy, task, training, options.warm_start, Schedule(options.learning_rate))
         with whole_folder(folder) as partial:
             policy.save(partial)
             (partial / "training.json").write_text(json.dumps(asdict(record)), encoding="utf-8")
@@ -279,7 +291,9 @@ def evaluate(options: Options, method: str) -> Evaluation:
         agent, record = train_gflownet(options, options.output / "gflownet-run", task, training)
     else:
         agent = load_policy(options.model, model_options=options.model_options, seed=options.seed)
-        record = train_sft(options, agent, task, training, options.steps) if method == "sft" else Training()
+        record = Training()
+        if method == "sft":
+            record = train_sft(options, agent, task, training, options.steps, options.sft_learning_rate)
 
     unseen = unseen_problems(options, load_problems(task, options.problems))
     k, rng = options.attempts, np.random.default_rng(options.seed)

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from baselines.yardsticks import exact_sampler, optimal_player
 from gfn_agents.agent import load_policy
 from gfn_agents.exploration import demonstrations
 from gfn_agents.policy import TabularPolicy
+from gfn_agents.schedules import Schedule
 from gfn_envs.agents import Budget, TrainableAgent, agent_names, load_agent
 from gfn_envs.env import make_env
 from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states
@@ -242,6 +244,26 @@ def test_supervision_raises_the_likelihood_of_fresh_demonstrations(shown):
     assert told[0] == 0
     assert told == sorted(told)
     assert told[-2] < 300 <= told[-1]
+
+
+def test_supervision_takes_each_step_at_the_learning_rate_of_its_schedule(shown):
+    task = make_env("NumberLine", horizon=6).task
+    problems = ProblemSet((task.problem_from_json({"start": 2, "goal": 3}),))
+
+    def trained(learning_rate, batches, epochs=1):
+        table, told = deepcopy(shown[1]), iter([True] * batches + [False])
+        config = SFTConfig(1, 4, epochs, learning_rate)
+        supervise(table, task, problems, config, np.random.default_rng(0), lambda steps: next(told))
+        return table.logits.detach()
+
+    one, two = (trained(0.1, batches) for batches in (1, 2))
+    zero_from_the_second_on = Schedule(0.1, 0.0, 1, "linear")
+    assert not torch.equal(one, two)
+    assert torch.equal(trained(zero_from_the_second_on, 4), one)
+    assert torch.equal(trained(zero_from_the_second_on, 1, epochs=3), one)
+    assert torch.equal(trained(Schedule(0.1), 2), two)
+    with pytest.raises(ValueError, match=r"learning_rate must be positive, got 0\.0"):
+        SFTConfig(learning_rate=Schedule(0.0, 0.1, 5, "linear"))
 
 
 def test_under_chance_the_best_player_is_imitated_losses_included():

@@ -183,7 +183,7 @@ def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
 @pytest.mark.slow
 def test_flow_of_reasoning_on_renamed_problems(run, flow_of_reasoning, tmp_path):
     results = tmp_path / "results"
-    run("flow_of_reasoning.py", *flow_of_reasoning, "--renamed")
+    run("flow_of_reasoning.py", *flow_of_reasoning, "--renamed", "--lr-scheduler-type", "cosine")
     assert len(load_problems(BlocksWorld(length=4), results / "training.jsonl")) == 12  # red and yellow are alike
     trained = json.loads((results / "gflownet-run" / "agent.json").read_text())
     assert trained["env_kwargs"]["problems"] == str(results / "training.jsonl")
