@@ -304,9 +304,9 @@ def test_titles_of_prontoqa():
     task = PrOntoQA()
     question = "Tumpuses are wumpuses. Each wumpus is not shy. Max is a tumpus."
     problem = PrOntoQAProblem(question, "True or false: Max is shy.")
-    start = "PrOntoQA after 0 of 8 steps, to decide whether Max is shy: Max is a tumpus."
+    start = "PrOntoQA after 0 of 5 steps, to decide whether Max is shy: Max is a tumpus."
     assert task.draw(task.reset(problem)).title == start
     end = PrOntoQAState(problem, (0, 1), 3, "False")
     assert task.draw(end).title.endswith(
-        "3 of 8 steps, to decide whether Max is shy: Max is not shy; answer False: right, proven."
+        "3 of 5 steps, to decide whether Max is shy: Max is not shy; answer False: right, proven."
     )

@@ -198,7 +198,7 @@ def test_the_state_is_told():
         "Derived: Max is a wumpus. Max is not shy.",
         "Used without effect: Every rompus is shy.",
         "Claim: Max is not shy.",
-        "Steps left: 5.",
+        "Steps left: 2.",
     ]
     assert TASK.observe(TASK.step(state, "Answer: True")).endswith("Claim: Max is not shy.\nAnswer: True.")
     assert TASK.actions(state) == ("Each tumpus is happy.", "Answer: True", "Answer: False")
@@ -263,6 +263,29 @@ def test_the_horizon_ends_an_episode():
     assert (task.horizon, task.actions(end), task.success(end)) == (3, (), False)
     with pytest.raises(KeyError):
         task.step(end, "Answer: True")
+
+
+@pytest.mark.parametrize(
+    ("hops", "slack", "rules", "steps"),
+    [
+        (2, 0, "", 3),
+        (5, 0, "", 3),
+        (8, 2, "Cats are dogs. Each fox is sly. Each owl is odd. ", 5),
+        (5, 0, "Each wumpus is a rompus. Rompuses are not shy. ", 4),
+        (2, 0, "Each wumpus is a rompus. Rompuses are not shy. ", 3),
+        (5, 0, "Each wumpus is a rompus. ", 3),
+    ],
+    ids=["as many hops", "fewer hops", "slack", "a longer proof", "a proof longer than hops", "a way to nowhere"],
+)
+def test_there_is_time_for_the_longest_proof_and_the_slack(hops, slack, rules, steps):
+    question = "Tumpuses are wumpuses. Each wumpus is not shy. Max is a tumpus."
+    problem = PrOntoQAProblem(question.replace("Max", f"{rules}Max"), "True or false: Max is not shy.")
+    task = PrOntoQA(hops=hops, slack=slack)
+    task.check_problem(problem)
+    assert f"\nSteps left: {steps}." in task.observe(task.reset(problem))
+    assert f" of {steps} steps" in task.draw(task.reset(problem)).title
+    graph = enumerate_states(task, problem)
+    assert max(state.used.bit_count() + bool(state.answer) for state in graph.states) == steps
 
 
 def applies_by_substring(sentence, claim):
@@ -347,7 +370,18 @@ def chance(task, problem):
             total += value(now, unused - {rule}, proved or now[1] == asked, left - 1)
         return total / (len(offered) + 2)
 
-    return value(fact, frozenset(implications), False, task.horizon)
+    return value(fact, frozenset(implications), False, longest_proof(task, problem) + 1 + task.slack)
+
+
+def longest_proof(task, problem):
+    """Returns the most rules of a proof, at most task.hops, from the oracle's sentences: all walks, tried."""
+    fact, implications, (_, asked) = oracle(problem)
+    claims, longest = {fact}, 0
+    for rules in range(1, task.hops + 1):
+        claims = {after for before, after in implications.values() if before in claims}
+        longest = rules if any(now[1] == asked for now in claims) else longest
+        claims = {now for now in claims if now[1] != asked}
+    return longest
 
 
 @pytest.mark.parametrize("applicable_only", [False, True])
@@ -648,9 +682,9 @@ def test_published_chains_of_thought_are_legal_proofs(published):
 def test_published_problems_have_exact_values(published):
     problems = list(load_problems(TASK, published))
     first = analyse(TASK, problems[0])
-    assert (first.optimum, first.n_solutions, first.n_states) == (1, 1, 2454)
-    assert chance(TASK, problems[0]) == Fraction(5, 1188)
-    assert first.chance == pytest.approx(5 / 1188, abs=1e-12)
+    assert (first.optimum, first.n_solutions, first.n_states) == (1, 1, 1693)
+    assert chance(TASK, problems[0]) == Fraction(13, 9504)
+    assert first.chance == pytest.approx(13 / 9504, abs=1e-12)
     easy = PrOntoQA(applicable_only=True)
     exact = [analyse(easy, problem) for problem in problems]
     assert {a.optimum for a in exact} == {1}

@@ -71,6 +71,15 @@ class Theory:
         return tuple(found)
 
     @cached_property
+    def longest(self) -> int:
+        """Most rules from the given fact to the first claim that decides the query; the rules go in no circle."""
+        found = [-float("inf")] * (len(self.rules) + 1)
+        for _ in found:
+            for claim, rules in enumerate(self.applicable):
+                found[claim] = max((1 if i in self.decisive else 1 + found[i] for i in rules), default=-float("inf"))
+        return int(found[-1])
+
+    @cached_property
     def derivable(self) -> frozenset[int]:
         """The rules that apply to a claim which follows from the given fact."""
         found: set[int] = set()

@@ -14,7 +14,7 @@ Observation
         True or false: Max is shy.
         Derived: Max is a feline.
         Claim: Max is a feline.
-        Steps left: 3.
+        Steps left: 4.
 
 Actions
     Each rule of the paragraph as it stands there, in its order, and `Answer: True` and
@@ -29,7 +29,9 @@ Reward
     without a proof is no success; `details` tells the two apart.
 
 Episode End
-    With an answer, or after `horizon` = hops + 1 + slack steps (an answer is a step).
+    With an answer, or after as many steps as the problem's longest proof has rules, hops at most,
+    one for the answer, and `slack`. So there is time for every proof, and as much to waste in
+    problems with short proofs as in others.
 
 Object and P_B
     The state is the applied rules in their order and the *set* of those used without effect, whose
@@ -59,7 +61,7 @@ Arguments
 
 Exact Values
     The 20 published problems, default options: one proof each, optimum 1; random legal play succeeds
-    with probability 0.001591 on average (5/1188 on the first), with `applicable_only=True` 0.006084.
+    with probability 0.000539 on average (13/9504 on the first), with `applicable_only=True` 0.006084.
 
 References
     Saparov and He 2023 (arXiv 2210.01240); Yu et al. 2024, Flow of Reasoning (arXiv 2406.05673).
@@ -137,7 +139,7 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
         hops: rules in the chain of a generated problem, and most that a given one may need, 1 to 8.
         distractors: further rules.
         shortcuts: further rules that skip a link of the chain, at most hops - 1.
-        slack: steps beyond hops and the answer.
+        slack: steps beyond the longest proof and the answer.
         ontology: "fictional" or "true".
         negation: whether generated rules may be negated; queries may be in any case.
         applicable_only: offer only the rules that apply to the current claim.
@@ -180,7 +182,7 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
     # -- sizes -----------------------------------------------------------------------------------
     @property
     def horizon(self) -> int:  # type: ignore[override]
-        """The chain, the answer, and the slack."""
+        """The chain, the answer, and the slack; a problem whose proofs are all shorter has fewer."""
         return self.hops + 1 + self.slack
 
     @property
@@ -258,24 +260,29 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
         return problem
 
     # -- rules -----------------------------------------------------------------------------------
+    def _steps(self, theory: Theory) -> int:
+        """Returns the most steps of an episode."""
+        return min(self.hops, theory.longest) + 1 + self.slack
+
     def reset(self, problem: PrOntoQAProblem) -> PrOntoQAState:
         """Returns the state in which only the fact is given."""
         return PrOntoQAState(problem)
 
     def actions(self, state: PrOntoQAState) -> tuple[str, ...]:
         """Returns the rules on offer in the paragraph's order, and the answers."""
-        if state.answer or state.used.bit_count() >= self.horizon:
+        theory = _theory(state.problem)
+        if state.answer or state.used.bit_count() >= self._steps(theory):
             return ()
-        return _actions(_theory(state.problem), _claim(state), state.used, self.applicable_only)
+        return _actions(theory, _claim(state), state.used, self.applicable_only)
 
     def step(self, state: PrOntoQAState, action: str) -> PrOntoQAState:
         """Applies a rule to the current claim, or wastes it, or answers."""
         problem, applied, used, answer = state
-        if answer or used.bit_count() >= self.horizon:
+        theory = _theory(problem)
+        if answer or used.bit_count() >= self._steps(theory):
             raise KeyError(action)
         if action in ANSWERS:
             return PrOntoQAState(problem, applied, used, ANSWERS[action])
-        theory = _theory(problem)
         index = theory.indices[action]
         applies = index in theory.applicable[_claim(state)]
         if used >> index & 1 or (self.applicable_only and not applies):
@@ -294,13 +301,15 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
             derived = f"\nDerived: {' '.join([theory.claims[i] for i in state.applied])}"
         if indices := _wasted(state):
             wasted = f"\nUsed without effect: {' '.join([theory.sentences[i] for i in indices])}"
-        last = f"Answer: {state.answer}" if state.answer else f"Steps left: {self.horizon - state.used.bit_count()}"
+        left = self._steps(theory) - state.used.bit_count()
+        last = f"Answer: {state.answer}" if state.answer else f"Steps left: {left}"
         claim = theory.claims[_claim(state)]
         return f"{problem.question}\n{problem.query}{derived}{wasted}\nClaim: {claim}\n{last}."
 
     def draw(self, state: PrOntoQAState) -> Drawing:
         """Draws the proof so far beside the query and the sentences left, at the end whether it was right."""
-        return draw_proof(state, _theory(state.problem), self.hops, self.horizon)
+        theory = _theory(state.problem)
+        return draw_proof(state, theory, self.hops, self._steps(theory))
 
     # -- scores ----------------------------------------------------------------------------------
     def success(self, state: PrOntoQAState) -> bool:
@@ -343,9 +352,9 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
         )
 
     def solve(self, problem: PrOntoQAProblem) -> tuple[str, ...]:
-        """Returns all proofs that fit into the horizon, each with the answer, sorted."""
+        """Returns all proofs for which there is time, each with the answer, sorted."""
         theory = _theory(problem)
-        proofs = theory.proofs(self.horizon - 1)
+        proofs = theory.proofs(self._steps(theory) - 1)
         return tuple(sorted(_solution_name(theory, proof, theory.answer) for proof in proofs))
 
 
