@@ -685,6 +685,7 @@ def test_published_problems_have_exact_values(published):
     assert (first.optimum, first.n_solutions, first.n_states) == (1, 1, 1693)
     assert chance(TASK, problems[0]) == Fraction(13, 9504)
     assert first.chance == pytest.approx(13 / 9504, abs=1e-12)
+    assert float(np.mean([float(chance(TASK, p)) for p in problems])) == pytest.approx(0.000539, abs=5e-7)
     easy = PrOntoQA(applicable_only=True)
     exact = [analyse(easy, problem) for problem in problems]
     assert {a.optimum for a in exact} == {1}

@@ -7,7 +7,7 @@ How sentences are read and written is the subject of `gfn_envs.tasks.sentences`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -64,20 +64,20 @@ class Theory:
     @cached_property
     def distances(self) -> tuple[float, ...]:
         """Fewest rules from each claim to one that decides the query; infinite where none is."""
-        found = [float("inf")] * (len(self.rules) + 1)
-        for _ in found:
-            for claim, rules in enumerate(self.applicable):
-                found[claim] = min((1 if i in self.decisive else 1 + found[i] for i in rules), default=float("inf"))
-        return tuple(found)
+        return self._rules_to_decide(min, float("inf"))
 
     @cached_property
     def longest(self) -> int:
         """Most rules from the given fact to the first claim that decides the query; the rules go in no circle."""
-        found = [-float("inf")] * (len(self.rules) + 1)
+        return int(self._rules_to_decide(max, -float("inf"))[-1])
+
+    def _rules_to_decide(self, best: Callable[..., float], undecided: float) -> tuple[float, ...]:
+        """Returns the best number of rules from each claim to one that decides the query, or `undecided`."""
+        found = [undecided] * (len(self.rules) + 1)
         for _ in found:
             for claim, rules in enumerate(self.applicable):
-                found[claim] = max((1 if i in self.decisive else 1 + found[i] for i in rules), default=-float("inf"))
-        return int(found[-1])
+                found[claim] = best((1 if i in self.decisive else 1 + found[i] for i in rules), default=undecided)
+        return tuple(found)
 
     @cached_property
     def derivable(self) -> frozenset[int]:
