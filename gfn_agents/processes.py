@@ -16,6 +16,8 @@ hand; and whoever has come to an exchange lends a hand until all have come there
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,14 +76,21 @@ def start(device: str = "auto") -> None:
                 "start fewer processes, or use device=cpu"
             )
         torch.cuda.set_device(place)
+    # It keeps the process group of the time of its import in default arguments, where `_leave` cannot reach it.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_PATIENCE)
     atexit.register(_leave)
 
 
 def _leave() -> None:
-    """Ends what this process still exchanges, before the program ends and takes its threads by surprise."""
+    """Ends the threads that exchange, which abort the program if they still let go of a tensor when Python has ended.
+
+    They end with the last reference to the process group, and a divided model has some.
+    """
+    _shared_work.helps.clear()
     if dist.is_initialized():
         dist.destroy_process_group()
+        gc.collect()
 
 
 def _is_set(name: str) -> bool:

@@ -13,6 +13,7 @@ optimizer, so checkpoints do not depend on how many processes there are.
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -48,6 +49,7 @@ def shard(model: Any, layers: Sequence[nn.Module], files_hold_all: bool = True) 
     if not all(parameter.is_floating_point() for parameter in model.parameters()):
         raise ValueError("weights in 8 or 4 bits cannot be divided among processes; use dtype=bfloat16 with use_peft")
     mesh = init_device_mesh(model.device.type, (processes.count(),))
+    atexit.register(vars(mesh).clear)  # PyTorch's caches keep it, and it the process group
     for module in (*layers, model):
         part = fully_shard(module, mesh=mesh, reshard_after_forward=True)
         # The sum over processes, not its mean: the trainer weighs losses itself.

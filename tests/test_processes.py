@@ -305,11 +305,32 @@ def test_what_one_process_meets_all_know(in_two):
     assert (folder / "failed-batch-000001.jsonl").read_text().count("\n") == 12, "what both processes had"
 
 
-# -- a process that is killed ----------------------------------------------------------------------
+# -- how processes end -----------------------------------------------------------------------------
 def command(folder, *options):
     small = ["--problems-per-step", "2", "--samples-per-problem", "2", "--checkpoint-every", "1"]
     run = ["-m", "gfn_agents.cli", "train", "gfn_envs/NumberLine-v0", "--output", str(folder), "--device", "cpu"]
     return [*run, *small, *options]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed by Linux alone")
+@pytest.mark.parametrize("sharded", ["false", "true"])
+def test_no_thread_that_exchanges_outlives_the_program(tmp_path, sharded):
+    """One that is slow to let go of its last tensor aborts a program that has done its work."""
+    lines = (
+        "import atexit, runpy, sys",
+        "from pathlib import Path",
+        "names = lambda: [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]",
+        "atexit.register(lambda: print('at last', *names()))",
+        "runpy.run_module('gfn_agents.cli', run_name='__main__')",
+    )
+    _, _, *arguments = command(tmp_path / "run", "--steps", "1")
+    variables = {"ACCELERATE_USE_FSDP": sharded}
+    for status, out, errors in finish(launch(["-c", "\n".join(lines), *arguments], **variables)):
+        assert status == 0, errors
+        (threads,) = (line for line in out.splitlines() if line.startswith("at last"))
+        assert "python" in threads
+        assert "gloo" not in threads
 
 
 @pytest.mark.slow
