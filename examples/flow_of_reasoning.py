@@ -19,6 +19,7 @@ command goes on after an interruption: finished evaluations are kept, the GFlowN
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
 from gfn_envs.metrics import Estimate
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems
 from gfn_envs.rollout import ProbabilisticAgent, rollout
+from gfn_envs.tasks.prontoqa import PrOntoQAProblem
+from gfn_envs.tasks.sentences import QUERY_PREFIX, parse_query
 
 METHODS = ("untrained", "sft", "gflownet")
 COLUMNS = (
@@ -67,8 +70,8 @@ PUBLISHED = {
 """Of Flow of Reasoning with 8 billion parameters, on test problems of its own."""
 WATCHED = 15
 """Training problems that are played for the curve of SFT."""
-RENAMINGS = 100
-"""Draws for each published problem, which has 24 names or fewer if it has 4 blocks."""
+RESTATEMENTS = 100
+"""Draws for each published problem; one of 4 blocks has 24 names or fewer."""
 MAY_CHANGE = ("output", "steps", "minutes")
 """Options with which an experiment may go on that was started with others."""
 
@@ -79,7 +82,8 @@ class Options:
 
     Args:
         problems: file of published training problems.
-        renamed: train on them in all names of their blocks, which says no more than that names mean nothing.
+        restated: train on them in other words, which say no more: in all names of their blocks, or with their rules in
+            other orders and the question put the other way round.
         env: environment of these problems.
         length: steps of a BlocksWorld plan.
         model: "default", the small embedded model, is trained itself; "smollm2", a folder or a hub name by an adapter.
@@ -101,7 +105,7 @@ class Options:
     """
 
     problems: Path
-    renamed: bool = False
+    restated: bool = False
     env: Literal["BlocksWorld", "Game24", "PrOntoQA"] = "BlocksWorld"
     length: int = 4
     model: str = "default"
@@ -143,7 +147,7 @@ class Options:
     @property
     def training_file(self) -> Path:
         """File of the problems that are trained on."""
-        return self.output / "training.jsonl" if self.renamed else self.problems
+        return self.output / "training.jsonl" if self.restated else self.problems
 
     @property
     def training(self) -> dict[str, Any]:
@@ -256,27 +260,47 @@ def train_gflownet(
 
 
 # -- evaluation ------------------------------------------------------------------------------------
-def generated(options: Options, published: ProblemSet[Any], renamed: bool, split: str) -> GeneratedProblems[Any]:
-    """Returns the generated problems that are published ones in other names, or those that are not."""
-    known = {problem.canonical for problem in published}
+def generated(options: Options, published: ProblemSet[Any], restated: bool, split: str) -> GeneratedProblems[Any]:
+    """Returns the generated problems that are published ones in other words, or those that are not."""
+    stated = list(published)
+    if options.env == "PrOntoQA":
+        stated += map(opposite_question, published)
+    known = {problem.canonical for problem in stated}
     sources = [make_text_env(options.env_id, {**family, "split": split}).problems for family in options.families]
 
     def draw(rng: np.random.Generator) -> Any:
         return sources[rng.integers(len(sources))].sample(rng)
 
-    return GeneratedProblems(draw, (lambda problem: (problem.canonical in known) == renamed,))
+    return GeneratedProblems(draw, (lambda problem: (problem.canonical in known) == restated,))
 
 
 def unseen_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
-    """Returns generated problems, none of which is a published one in other names."""
+    """Returns generated problems, none of which is a published one in other words."""
     family = generated(options, published, False, options.split)
     return family.take(options.evaluation_problems, np.random.default_rng(options.seed))
 
 
-def renamed_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
-    """Returns the published problems in other names, nearly all of which are drawn."""
-    family = generated(options, published, True, "all")
-    return family.take(RENAMINGS * len(published), np.random.default_rng(options.seed))
+def restated_problems(options: Options, published: ProblemSet[Any]) -> ProblemSet[Any]:
+    """Returns the published problems in other words: nearly all names of blocks, or many orders of rules."""
+    rng = np.random.default_rng(options.seed)
+    if options.env == "PrOntoQA":
+        both = [*published, *map(opposite_question, published)]
+        said = [reordered(problem, rng) for problem in both for _ in range(RESTATEMENTS // 2)]
+        return ProblemSet(tuple(dict.fromkeys([*published, *said])))
+    return generated(options, published, True, "all").take(RESTATEMENTS * len(published), rng)
+
+
+def opposite_question(problem: PrOntoQAProblem) -> PrOntoQAProblem:
+    """Returns a PrOntoQA problem that asks for the opposite statement."""
+    asked = parse_query(problem.query)
+    opposite = asked._replace(predicate=asked.predicate.opposite)
+    return PrOntoQAProblem(problem.question, QUERY_PREFIX + opposite.text)
+
+
+def reordered(problem: PrOntoQAProblem, rng: np.random.Generator) -> PrOntoQAProblem:
+    """Returns a PrOntoQA problem with its rules in another order; the fact stays last, as in published problems."""
+    *rules, fact = re.split(r"(?<=\.) ", problem.question)
+    return PrOntoQAProblem(" ".join([*rng.permutation(rules), fact]), problem.query)
 
 
 def evaluate(options: Options, method: str) -> Evaluation:
@@ -367,16 +391,16 @@ def run(options: Options) -> str:
     """
     if not 0 <= options.warm_start < options.steps:
         raise ValueError(f"warm_start must be less than the {options.steps} steps, got {options.warm_start}")
-    if options.renamed and options.env != "BlocksWorld":
-        raise ValueError(f"only BlocksWorld's problems have other names, and env is {options.env}; leave --renamed out")
+    if options.restated and options.env == "Game24":
+        raise ValueError("a puzzle of Game24 can be stated in one way only; leave --restated out")
     given = {name: str(value) for name, value in asdict(options).items()}
     described = {name: value for name, value in given.items() if name not in MAY_CHANGE}
     settings = options.output / "settings.json"
     if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")) != described:
         raise ValueError(f"'{options.output}' holds an experiment with other options; name another --output")
     published = load_problems(make_text_env(options.env_id, options.family).task, options.problems)
-    if options.renamed:
-        save_problems(renamed_problems(options, published), options.training_file)
+    if options.restated:
+        save_problems(restated_problems(options, published), options.training_file)
     write_whole(settings, json.dumps(described, indent=1) + "\n")
     evaluations = [evaluate(options, method) for method in METHODS]
     text = table(evaluations, PUBLISHED.get((options.env, options.length), {}))

@@ -181,31 +181,52 @@ def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
 
 
 @pytest.mark.slow
-def test_flow_of_reasoning_on_renamed_problems(run, flow_of_reasoning, tmp_path):
+def test_flow_of_reasoning_on_restated_problems(run, flow_of_reasoning, tmp_path):
     results = tmp_path / "results"
-    run("flow_of_reasoning.py", *flow_of_reasoning, "--renamed", "--lr-scheduler-type", "cosine")
+    run("flow_of_reasoning.py", *flow_of_reasoning, "--restated", "--lr-scheduler-type", "cosine")
     assert len(load_problems(BlocksWorld(length=4), results / "training.jsonl")) == 12  # red and yellow are alike
     trained = json.loads((results / "gflownet-run" / "agent.json").read_text())
     assert trained["env_kwargs"]["problems"] == str(results / "training.jsonl")
 
 
-def test_problems_that_have_no_other_names_are_refused(run, flow_of_reasoning):
-    with pytest.raises(SystemExit, match="leave --renamed out"):
-        run("flow_of_reasoning.py", *flow_of_reasoning, "--renamed", "--env", "Game24")
+def test_problems_that_can_be_stated_in_one_way_only_are_refused(run, flow_of_reasoning):
+    with pytest.raises(SystemExit, match="leave --restated out"):
+        run("flow_of_reasoning.py", *flow_of_reasoning, "--restated", "--env", "Game24")
 
 
-def test_renamed_problems_are_the_published_ones_in_other_colours(monkeypatch):
+@pytest.mark.parametrize("env", ["BlocksWorld", "PrOntoQA"])
+def test_restated_problems_are_the_published_ones_and_none_is_unseen(monkeypatch, env):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import flow_of_reasoning as example
 
-    options = example.Options(Path("unused"))
+    options = example.Options(Path("unused"), env=env, evaluation_problems=100)
     published = make_text_env(options.env_id, options.family).problems.take(10, np.random.default_rng(1))
-    renamed = example.renamed_problems(options, published)
-    assert {problem.canonical for problem in renamed} == {problem.canonical for problem in published}
-    assert {problem.id for problem in published} < {problem.id for problem in renamed}
-    assert not {problem.canonical for problem in renamed} & {
-        problem.canonical for problem in example.unseen_problems(options, published)
-    }
+    restated = example.restated_problems(options, published)
+    assert {problem.id for problem in published} < {problem.id for problem in restated}
+    structures = {problem.canonical for problem in restated}
+    assert len(structures) == {"BlocksWorld": 1, "PrOntoQA": 2}[env] * len({p.canonical for p in published})
+    assert not structures & {problem.canonical for problem in example.unseen_problems(options, published)}
+
+
+def test_restated_proofs_are_in_other_orders_and_half_of_them_have_the_opposite_answer(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import flow_of_reasoning as example
+
+    options = example.Options(Path("unused"), env="PrOntoQA")
+    env = make_text_env(options.env_id, options.family)
+    published = env.problems.take(1, np.random.default_rng(1))
+    (problem,), ((solution,),) = published, [env.task.solve(problem) for problem in published]
+    proof, answer = solution.rsplit(maxsplit=1)
+    solutions = {True: f"{proof} {answer}", False: f"{proof} {({'True', 'False'} - {answer}).pop()}"}
+    _, *restated = example.restated_problems(options, published)
+    assert len({other.question for other in restated}) == len(restated) == 100
+    assert sum(other.query == problem.query for other in restated) == 50
+    for other in restated:
+        *rules, fact = other.question.split(". ")
+        *its_rules, its_fact = problem.question.split(". ")
+        assert sorted(rules) == sorted(its_rules)
+        assert fact == its_fact
+        assert env.task.solve(other) == (solutions[other.query == problem.query],)
 
 
 def test_unseen_problems_are_no_training_problems_in_other_colours(monkeypatch):
