@@ -6,7 +6,7 @@ the distinct plans. Here one model is taken as it is but for the mask of legal a
 plans of the problems (sft), and trained as a GFlowNet: VarGrad, local search, and replay, into which the same solver
 plans are put, as the problems are published with a plan. SFT and GFlowNet take equally many optimizer steps on equally
 many problems; the GFlowNet's first ones can be of SFT (--warm-start), without which a model that never solves anything
-is slow to start. All play the same unseen problems, none of which is a training problem in other colours.
+is slow to start. All play the same unseen problems, none of which is a training problem in other words.
 
     python examples/flow_of_reasoning.py --problems blocksworld/step_4.json                    # the embedded model
     python examples/flow_of_reasoning.py --problems blocksworld/step_6.json --length 6 --model smollm2
@@ -19,7 +19,6 @@ command goes on after an interruption: finished evaluations are kept, the GFlowN
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -50,6 +49,7 @@ from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
 from gfn_envs.metrics import Estimate
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems
 from gfn_envs.rollout import ProbabilisticAgent, rollout
+from gfn_envs.tasks.ontology import read_theory
 from gfn_envs.tasks.prontoqa import PrOntoQAProblem
 from gfn_envs.tasks.sentences import QUERY_PREFIX, parse_query
 
@@ -259,7 +259,7 @@ def train_gflownet(
     return agent, Training({name: start.costs[name] + own[name] for name in own}, start.curve + curve)
 
 
-# -- evaluation ------------------------------------------------------------------------------------
+# -- problems --------------------------------------------------------------------------------------
 def generated(options: Options, published: ProblemSet[Any], restated: bool, split: str) -> GeneratedProblems[Any]:
     """Returns the generated problems that are published ones in other words, or those that are not."""
     stated = list(published)
@@ -299,10 +299,11 @@ def opposite_question(problem: PrOntoQAProblem) -> PrOntoQAProblem:
 
 def reordered(problem: PrOntoQAProblem, rng: np.random.Generator) -> PrOntoQAProblem:
     """Returns a PrOntoQA problem with its rules in another order; the fact stays last, as in published problems."""
-    *rules, fact = re.split(r"(?<=\.) ", problem.question)
-    return PrOntoQAProblem(" ".join([*rng.permutation(rules), fact]), problem.query)
+    theory = read_theory(problem.question, problem.query)
+    return PrOntoQAProblem(" ".join([*rng.permutation(theory.sentences), theory.start.text]), problem.query)
 
 
+# -- evaluation ------------------------------------------------------------------------------------
 def evaluate(options: Options, method: str) -> Evaluation:
     """Returns the kept evaluation of a method; without one, trains, evaluates and keeps it."""
     folder = options.output / method

@@ -318,7 +318,7 @@ def command(folder, *options):
 def test_no_thread_that_exchanges_outlives_the_program(tmp_path, sharded):
     """One that is slow to let go of its last tensor aborts a program that has done its work."""
     lines = (
-        "import atexit, runpy, sys",
+        "import atexit, runpy",
         "from pathlib import Path",
         "names = lambda: [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]",
         "atexit.register(lambda: print('at last', *names()))",
