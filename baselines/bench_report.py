@@ -41,7 +41,7 @@ from baselines.report import (
     score_table,
 )
 from baselines.results import CEILING, CHANCE, SCORES, Score, one_line
-from gfn_envs.evaluation_results import SHOWN_SCORES
+from gfn_envs.evaluation_results import SHOWN_SCORES, shown_scores
 from gfn_envs.files import finite_json, write_whole
 from gfn_envs.metrics import Estimate
 
@@ -121,7 +121,8 @@ def _all_scores(arena: ArenaResults) -> str:
     """Returns every score that anyone has, folded; worst deciles are among them."""
     results = arena.results
     numbers = {"k": results.k, "samples": results.samples}
-    shown = [s for s in SHOWN_SCORES if any(results.score(agent.name, s.name) for agent in results.contestants)]
+    measured = dict.fromkeys(name for agent in results.contestants for name in agent.scores)
+    shown = [s for s in shown_scores(measured) if any(results.score(a.name, s.name) for a in results.contestants)]
     heads = "".join(f'<th scope="col" class="number">{text_html(s.label.format(**numbers))}</th>' for s in shown)
     rows = [
         f'<tr><th scope="row">{text_html(agent.name)}</th>'

@@ -72,8 +72,8 @@ def summarise_run(run: Run) -> BenchResults:
         raise ValueError(
             f"no cell of the suite {run.suite.name!r} has a result yet; run gfn bench until one is finished"
         )
-    tables = [Tables(run, arena) for arena in run.suite.environments]
-    arenas = tuple(arena_results(run, table) for table in tables if table.agents)
+    tables = [Tables.of(run, arena) for arena in run.suite.environments]
+    arenas = tuple(arena_results(table) for table in tables if table.agents)
     return BenchResults(
         title=f"Benchmark: {run.suite.name}",
         description=run.suite.description,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 from typing import Any
 
@@ -26,6 +27,7 @@ from baselines.results import (
     DistributionExhibit,
 )
 from baselines.statistics import (
+    Resamples,
     draw_resamples,
     estimate,
     interval,
@@ -38,12 +40,11 @@ from baselines.statistics import (
     worst_decile,
 )
 from baselines.suites import Arena, Contestant
-from gfn_envs.evaluation_results import FAMILY_SCORES, SHOWN_SCORES
+from gfn_envs.evaluation_results import FAMILY_SCORES, ShownScore, shown_scores
 from gfn_envs.metrics import Estimate, FamilyScore, creativity
 
 COMPARED = tuple(score for score in SCORES if score.name in ("success_at_1", "coverage", "total_variation"))
 """Scores of which agents are held against each other: how well, how much of all, how truly."""
-_MEANS = tuple(score for score in SHOWN_SCORES if score.name not in FAMILY_SCORES and "worst" not in score.name)
 _RATIOS = ("diversity", "diversity_at_16")
 _DECILES = ("success_at_1", "coverage")
 _PARTS = ("distinct_solutions", "distinct_at_16", "pass_at_16")
@@ -98,26 +99,65 @@ class ArenaResults:
     found: tuple[Found, ...]
 
 
+@dataclass(frozen=True)
 class Tables:
     """The results of one environment as tables (S, P) of agents with a result, NaN where there is none.
 
-    Args:
-        run: what the run folder holds.
-        arena: the environment.
+    Attributes:
+        name: of the environment, as the report shows it.
+        env_id: its registered id.
+        settings: what readers should know of it, by name.
+        k: of pass@k.
+        samples: episodes on each problem.
+        seeds: with which agents were trained.
+        about: of each agent what it is, where its name does not say it.
+        cells: the results, by agent and seed.
     """
 
-    def __init__(self, run: Run, arena: Arena) -> None:
-        self.arena = arena
-        self.seeds = run.seeds
-        self.cells: dict[str, dict[int, CellResult]] = {}
+    name: str
+    env_id: str
+    settings: Mapping[str, Any]
+    k: int
+    samples: int
+    seeds: tuple[int, ...]
+    about: Mapping[str, str]
+    cells: Mapping[str, Mapping[int, CellResult]]
+
+    @classmethod
+    def of(cls, run: Run, arena: Arena) -> Tables:
+        """Returns the tables of one environment of a run."""
+        cells: dict[str, dict[int, CellResult]] = {}
         for cell, outcome in zip(run.cells, run.outcomes, strict=True):
             if cell.arena.name == arena.name and isinstance(outcome, CellResult):
-                self.cells.setdefault(cell.contestant.name, {})[cell.seed] = outcome
-        self.agents = list(self.cells)
-        some = next(iter(next(iter(self.cells.values())).values())).problems if self.cells else ()
-        self.problems: tuple[ProblemResult, ...] = some
-        self.weights = np.array([problem.weight for problem in some])
-        self.draws = draw_resamples(max(len(self.seeds), 1), max(len(some), 1), np.random.default_rng(0))
+                cells.setdefault(cell.contestant.name, {})[cell.seed] = outcome
+        about = {contestant.name: _about(contestant) for contestant in run.suite.agents}
+        return cls(arena.name, arena.id, arena.kwargs, arena.k, arena.samples, run.seeds, about, cells)
+
+    @property
+    def agents(self) -> list[str]:
+        """Names of the agents with a result."""
+        return list(self.cells)
+
+    @cached_property
+    def problems(self) -> tuple[ProblemResult, ...]:
+        """The problems, as any of the agents played them."""
+        return next((result.problems for own in self.cells.values() for result in own.values()), ())
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Weight of each problem, shape (P,)."""
+        return np.array([problem.weight for problem in self.problems])
+
+    @cached_property
+    def draws(self) -> Resamples:
+        """Bootstrap draws, the same for everything that is computed from these tables."""
+        return draw_resamples(max(len(self.seeds), 1), max(len(self.problems), 1), np.random.default_rng(0))
+
+    @cached_property
+    def means(self) -> tuple[ShownScore, ...]:
+        """The scores that are means over problems."""
+        shown = shown_scores(self.problems[0].scores) if self.problems else ()
+        return tuple(score for score in shown if score.name not in FAMILY_SCORES and "worst" not in score.name)
 
     def table(self, agent: str, name: str) -> np.ndarray:
         """Returns one score of an agent, shape (S, P)."""
@@ -139,20 +179,19 @@ class Tables:
 
 
 # -- one environment -------------------------------------------------------------------------------
-def arena_results(run: Run, tables: Tables) -> ArenaResults:
+def arena_results(tables: Tables) -> ArenaResults:
     """Returns everything about one environment, in which at least one agent has a result."""
-    suite, creative = run.suite, _creativity(tables)
-    about = {contestant.name: _about(contestant) for contestant in suite.agents}
+    about, creative = tables.about, _creativity(tables)
     agents = [
         AgentResult(name, about[name], {**_scores(tables, name), "creativity": creative[name]}, _costs(tables, name))
         for name in tables.agents
     ]
     results = BenchmarkResults(
-        title=tables.arena.name,
-        environment=tables.arena.id,
-        settings=dict(tables.arena.kwargs),
-        k=tables.arena.k,
-        samples=tables.arena.samples,
+        title=tables.name,
+        environment=tables.env_id,
+        settings=dict(tables.settings),
+        k=tables.k,
+        samples=tables.samples,
         agents=(
             AgentResult(CHANCE, "uniformly random legal play", _yardsticks(tables, "chance"), {}),
             *agents,
@@ -162,7 +201,7 @@ def arena_results(run: Run, tables: Tables) -> ArenaResults:
         distributions=_distributions(tables),
         profiles=tuple(_profiles(tables)),
     )
-    return ArenaResults(tables.arena.name, results, tuple(_comparisons(tables)), tuple(_found(tables)))
+    return ArenaResults(tables.name, results, tuple(_comparisons(tables)), tuple(_found(tables)))
 
 
 def _about(contestant: Contestant) -> str:
@@ -175,7 +214,7 @@ def _scores(tables: Tables, agent: str) -> dict[str, Estimate]:
     def table(name: str) -> np.ndarray:
         return tables.table(agent, name)
 
-    scores = {name: estimate(table(name), tables.weights, tables.draws) for name in (*_names(_MEANS), *_PARTS)}
+    scores = {name: estimate(table(name), tables.weights, tables.draws) for name in (*_names(tables.means), *_PARTS)}
     for name in _RATIOS:
         scores[name] = _combined(tables, FAMILY_SCORES[name], table)
 
@@ -195,7 +234,7 @@ def _yardsticks(tables: Tables, player: str) -> dict[str, Estimate]:
         return tables.yardstick(name)
 
     scores = {}
-    for shown in _MEANS:
+    for shown in tables.means:
         own = table(shown.chance if player == "chance" else shown.target)
         if player == "target" and shown.best:
             own = np.where(np.isnan(own), table(shown.best), own)
@@ -203,7 +242,7 @@ def _yardsticks(tables: Tables, player: str) -> dict[str, Estimate]:
     for name in _RATIOS:
         scores[name] = _combined(tables, FAMILY_SCORES[f"{player}_{name}"], table)
     for name in _DECILES:
-        shown = next(score for score in _MEANS if score.name == name)
+        shown = next(score for score in tables.means if score.name == name)
         own = table(shown.chance if player == "chance" else shown.target)
         scores[f"worst_decile_{name}"] = worst_decile(own, tables.weights, tables.draws)
     return scores

@@ -24,7 +24,7 @@ from baselines.results import (
     DistributionExhibit,
 )
 from gfn_envs.evaluation import SIMULATED_PLAYS, ProblemEvaluation
-from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, ShownScore
+from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
 from gfn_envs.files import write_whole
 from gfn_envs.metrics import Estimate, pass_at_k
 
@@ -91,7 +91,7 @@ def _score_table(evaluation: Evaluation, estimates: dict[str, Estimate]) -> str:
 
 
 def _known(estimates: dict[str, Estimate]) -> list[ShownScore]:
-    return [score for score in SHOWN_SCORES if _cell(estimates, score.name) != DASH]
+    return [score for score in shown_scores(estimates) if _cell(estimates, score.name) != DASH]
 
 
 def _score_row(evaluation: Evaluation, score: ShownScore, estimates: dict[str, Estimate]) -> str:

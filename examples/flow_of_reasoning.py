@@ -44,7 +44,7 @@ from gfn_agents.trainer import StepReport
 from gfn_envs.cli import progress
 from gfn_envs.env import make_text_env
 from gfn_envs.evaluation import evaluate_agent
-from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation
+from gfn_envs.evaluation_results import Evaluation, shown_scores
 from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
 from gfn_envs.metrics import Estimate
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems
@@ -62,6 +62,8 @@ COLUMNS = (
     "coverage",
     "sampled_distance",
     "total_variation",
+    "end_proof_complete",
+    "end_answer_correct",
 )
 PUBLISHED = {
     ("BlocksWorld", 4): {"pass_at_k": "0.984", "diversity": "1.27 of 1.31"},
@@ -340,7 +342,7 @@ def table(evaluations: Sequence[Evaluation], published: dict[str, str]) -> str:
     """Returns a Markdown table: methods with 95 % intervals, between chance and the exact sampler."""
     first, everyone = evaluations[0], [evaluation.estimates() for evaluation in evaluations]
     yardsticks = everyone[0]  # the same for all
-    shown = [s for s in SHOWN_SCORES if s.name in COLUMNS and any(known(own, s.name) for own in everyone)]
+    shown = [s for s in shown_scores(yardsticks) if s.name in COLUMNS and any(known(own, s.name) for own in everyone)]
 
     def row(name: str, cells: list[str], costs: dict[str, float]) -> str:
         spent = [f"{costs[cost]:,.0f}" if cost in costs else "" for cost in ("environment_steps", "cpu_seconds")]

@@ -15,7 +15,7 @@ from gfn_envs.cli import (
     print_table,
     progress,
 )
-from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, ShownScore
+from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
 from gfn_envs.metrics import Estimate
 
 _DEFAULT_K = 20
@@ -115,15 +115,14 @@ def _bare(env_id: str) -> str:
 def _print(evaluation: Evaluation) -> None:
     """Prints the scores for people: the agent's, and beside each what chance, exact sampler and optimum have."""
     estimates, count = evaluation.estimates(), len(evaluation.problems)
+    known = [score for score in shown_scores(estimates) if _known(estimates, score.name)]
     print_table(
         f"{evaluation.agent} on {evaluation.env}: {count} problems, {evaluation.samples} samples of each",
         ["score", "agent", "95 % interval", "chance", "exact sampler", "optimum"],
-        [_row(evaluation, score, estimates) for score in SHOWN_SCORES if score.brief and _known(estimates, score.name)],
+        [_row(evaluation, score, estimates) for score in known if score.brief],
     )
     if evaluation.kinds:
-        shown = [
-            s for s in SHOWN_SCORES if s.name in ("success_at_1", "pass_at_k", "coverage") and _known(estimates, s.name)
-        ]
+        shown = [s for s in known if s.name in ("success_at_1", "pass_at_k", "coverage")]
         columns = [text for s in shown for text in (evaluation.text(s)[0], "chance")]
         rows = []
         for kind in evaluation.kinds:

@@ -245,6 +245,12 @@ def _ends_are_scored(subject: Subject) -> Iterator[str]:
             yield f"log_reward is {log_reward} at an end, where it must be finite"
         if not isinstance(subject.task.success(state), bool):
             yield "success must be a bool"
+        scores = subject.task.end_scores(state)
+        strange = [name for name, value in scores.items() if not 0 <= value <= 1]
+        if strange:
+            yield f"end_scores has {strange[0]!r} = {scores[strange[0]]}, which must be from 0 to 1"
+        if scores.keys() != subject.task.end_scores(next(subject.ends)).keys():
+            yield "end_scores has other keys at another end"
         if subject.task.solution(state) != subject.task.solution(pickle.loads(pickle.dumps(state))):
             yield "an end and its copy have two different solution names"
 
@@ -323,7 +329,7 @@ RULES: dict[str, Rule] = {
     "observations hold no turns of a history": _observations_hold_no_turns,
     "outcomes are a distribution": _outcomes_are_a_distribution,
     "episodes start and end within the horizon": _episodes_start_and_end,
-    "ends have finite log-rewards": _ends_are_scored,
+    "ends have finite log-rewards and scores": _ends_are_scored,
     "aliases shadow no legal action": _aliases_shadow_nothing,
 }
 GRAPH_RULES: dict[str, Rule] = {

@@ -22,6 +22,7 @@ from gfn_envs.greedy import DeterministicAgent, GreedyAgent, PredictingAgent, gr
 from gfn_envs.metrics import (
     PUBLISHED_SAMPLES,
     Scores,
+    end_means,
     exact_scores,
     expected_sampled_distance,
     importance_bounds,
@@ -34,7 +35,7 @@ from gfn_envs.metrics import (
 )
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout, tells_probabilities
-from gfn_envs.simulation import simulate
+from gfn_envs.simulation import analyse_plays, random_plays
 from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
 from gfn_envs.trajectory import Trajectory
@@ -238,13 +239,17 @@ def _simulated_scores(
     task: Task[Any, Any], problem: Any, player: _Player, played: Sequence[Trajectory], k: int, rng: np.random.Generator
 ) -> tuple[Scores, dict[str, dict[str, float]]]:
     """Returns the scores of a problem with too many states to list: chance is from random plays."""
-    samples, analysis = len(played), simulate(task, problem, SIMULATED_PLAYS, rng)
+    random = random_plays(task, problem, SIMULATED_PLAYS, rng)
+    samples, analysis = len(played), analyse_plays(task, problem, random)
+    ends = end_means([task.end_scores(end) for end, _ in random])
     unknown = [f"{start}_{name}" for start in ("chance", "target") for name in _WITH_YARDSTICKS]
     scores = {
         **sampled_scores(played, 0, k),
         "greedy_success": math.nan,
         "sampled_distance": math.nan,
         **dict.fromkeys((*unknown, "target_success_at_1", "n_solutions", "n_states", "log_z", "chance_elbo"), math.nan),
+        **{f"chance_{name}": value for name, value in ends.items()},
+        **{f"target_{name}": math.nan for name in ends},
         "chance": analysis.chance,
         "chance_pass_at_k": 1.0 - (1.0 - analysis.chance) ** k,
         "chance_accuracy": 1.0 - (1.0 - analysis.chance) ** samples,

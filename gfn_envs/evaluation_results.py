@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from gfn_envs.evaluation import ProblemEvaluation
 from gfn_envs.files import finite_json
-from gfn_envs.metrics import Estimate, FamilyScore, summarise
+from gfn_envs.metrics import END, Estimate, FamilyScore, summarise
 
 _WORST = ("success_at_1", "pass_at_k", "coverage")
 
@@ -102,7 +102,14 @@ SHOWN_SCORES = (
     ShownScore("elbo", "ELBO", "Lower bound of log Z that only the exact sampler reaches."),
     ShownScore("log_z_estimate", "log Z, estimated", "By importance weights from the agent's samples."),
 )
-"""What tables show, in their order; a score that is nowhere known is left out."""
+"""What tables show of every task, in their order; a score that is nowhere known is left out."""
+
+
+def shown_scores(names: Iterable[str]) -> tuple[ShownScore, ...]:
+    """Returns what tables show of scores with these names: those of every task, then the task's own `end_scores`."""
+    own = [name.removeprefix(END) for name in names if name.startswith(END)]
+    ends = (ShownScore(f"{END}{name}", name.replace("_", " "), f"Mean of `{name}` over attempts.") for name in own)
+    return (*SHOWN_SCORES, *ends)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

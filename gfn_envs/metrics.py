@@ -27,6 +27,8 @@ from gfn_envs.trajectory import Trajectory
 Scores = dict[str, float]
 PUBLISHED_SAMPLES = 16
 """Samples of a problem in GFlowVLM's Div@16."""
+END = "end_"
+"""Before the name of one of `Task.end_scores`, the name of the score."""
 _DECILE = 0.1
 _TIE = 9
 """Decimals to which log-probabilities must differ to be ranked apart; less is rounding."""
@@ -92,7 +94,13 @@ def sampled_scores(trajectories: Sequence[Trajectory], n_solutions: int, k: int)
         "distinct_at_16": distinct_at_k([*counts.values()], samples, PUBLISHED_SAMPLES) if enough else math.nan,
         "coverage": len(counts) / n_solutions if n_solutions else math.nan,
         "solution_entropy": entropy([count / len(solved) for count in counts.values()]) if solved else 0.0,
+        **end_means([dict(trajectory.end_scores) for trajectory in trajectories]),
     }
+
+
+def end_means(found: Sequence[Mapping[str, float]]) -> Scores:
+    """Returns the mean of each of `Task.end_scores` over some ends, named as a score."""
+    return {f"{END}{name}": sum(scores[name] for scores in found) / len(found) for name in found[0]}
 
 
 def exact_scores(graph: StateGraph[Any, Any], reached: np.ndarray, k: int, samples: int, beta: float = 1.0) -> Scores:
@@ -123,6 +131,7 @@ def exact_scores(graph: StateGraph[Any, Any], reached: np.ndarray, k: int, sampl
         "solution_entropy": entropy((probabilities / success).tolist()) if success > 0 else 0.0,
         "total_variation": total_variation(reached, target),
         "jensen_shannon": jensen_shannon(reached, target),
+        **{f"{END}{name}": float(reached @ values) for name, values in graph.end_scores.items()},
     }
 
 
@@ -220,8 +229,8 @@ def _relative_entropy(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def entropy(probabilities: Sequence[float]) -> float:
-    """Returns the Shannon entropy in nats."""
-    return -sum(p * math.log(p) for p in probabilities if p > 0)
+    """Returns the Shannon entropy in nats, never below 0 where probabilities are rounded."""
+    return max(0.0, -sum(p * math.log(p) for p in probabilities if p > 0))
 
 
 def normalised_score(score: float, chance: float, optimum: float) -> float:

@@ -137,8 +137,16 @@ def record(
         return Trajectory(
             problem_id, steps, task.log_reward_so_far(end), False, "", source, complete=False, end=task.observe(end)
         )
-    success, solution = task.success(end), task.solution(end)
-    return Trajectory(problem_id, steps, task.log_reward(end), success, solution, source, end=task.observe(end))
+    return Trajectory(
+        problem_id,
+        steps,
+        task.log_reward(end),
+        task.success(end),
+        task.solution(end),
+        source,
+        end=task.observe(end),
+        end_scores=tuple(task.end_scores(end).items()),
+    )
 
 
 def _remembered(task: Task[Any, StateT], state: StateT, action: str, next_state: StateT) -> Step:

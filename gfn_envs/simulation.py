@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,21 +21,34 @@ def simulate(task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: n
     Args:
         plays: episodes to play.
     """
-    solved, returns = 0, 0.0
+    return analyse_plays(task, problem, random_plays(task, problem, plays, rng))
+
+
+def random_plays(
+    task: Task[ProblemT, StateT], problem: ProblemT, plays: int, rng: np.random.Generator
+) -> list[tuple[StateT, float]]:
+    """Returns the end of each of some episodes of uniform legal play, and its sum of Gymnasium's rewards."""
+    played = []
     for _ in range(plays):
-        state = task.reset(problem)
+        state, total = task.reset(problem), 0.0
         while actions := task.actions(state):
             action = actions[int(rng.integers(len(actions)))]
             before, state = state, draw_outcome(task, state, action, rng)
-            returns += task.step_reward(before, action, state)
-        solved += task.success(state)
+            total += task.step_reward(before, action, state)
+        played.append((state, total))
+    return played
+
+
+def analyse_plays(task: Task[ProblemT, StateT], problem: ProblemT, played: Sequence[tuple[StateT, float]]) -> Analysis:
+    """Returns what the ends and returns of some random plays say, as `simulate` does."""
+    plays, solved = len(played), sum(task.success(end) for end, _ in played)
     low, high = wilson_interval(solved, plays)
     return Analysis(
         problem_id=problem.id,
         chance=solved / plays,
         chance_low=low,
         chance_high=high,
-        chance_return=returns / plays,
+        chance_return=sum(total for _, total in played) / plays,
         optimum=1.0 if task.expert_plans(problem) else math.nan,
         optimal_return=math.nan,
         n_solutions=math.nan,

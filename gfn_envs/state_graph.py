@@ -74,6 +74,15 @@ class StateGraph(Generic[ProblemT, StateT]):
         return values
 
     @cached_property
+    def end_scores(self) -> dict[str, np.ndarray]:
+        """Each of `Task.end_scores` at the ends and 0.0 elsewhere, shape (states,)."""
+        found: dict[str, np.ndarray] = {}
+        for index in self.terminals:
+            for name, value in self.task.end_scores(self.states[index]).items():
+                found.setdefault(name, np.zeros(len(self.states)))[index] = value
+        return found
+
+    @cached_property
     def log_backward(self) -> np.ndarray:
         """log P_B of an edge into each state: uniform over the incoming edges, 0 on trees; shape (states,)."""
         incoming = np.zeros(len(self.states))

@@ -197,6 +197,13 @@ class Task(ABC, Generic[ProblemT, StateT]):
         """
         return {}
 
+    def end_scores(self, state: StateT) -> dict[str, float]:
+        """Returns what evaluations average beside success at an end, each from 0 to 1: parts of it, or milder measures.
+
+        It must have the same keys at every end.
+        """
+        return {}
+
     def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
         """Returns how often each wrapper of `gfn_envs.stochastic` acted in a step, in expectation given its result."""
         return {}

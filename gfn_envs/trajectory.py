@@ -122,6 +122,7 @@ class Trajectory:
         source: who made it: "policy", "demonstration", "replay", ...
         complete: whether the episode is over.
         end: what is seen at the end, or where it breaks off.
+        end_scores: `Task.end_scores` of its end as pairs of name and value; empty if it is not complete.
     """
 
     problem_id: str
@@ -132,6 +133,7 @@ class Trajectory:
     source: str = "policy"
     complete: bool = True
     end: str = ""
+    end_scores: tuple[tuple[str, float], ...] = ()
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -165,12 +167,17 @@ class Trajectory:
                 del step["incoming_edge"]
             if not any(step["thought"].values()):
                 del step["thought"]
+        if self.end_scores:
+            return {**values, "end_scores": dict(self.end_scores)}
+        del values["end_scores"]
         return values
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trajectory:
         """Builds a trajectory from the values that `to_json` returns."""
-        return cls(**{**data, "steps": tuple(Step.from_json(step) for step in data["steps"])})
+        steps = tuple(Step.from_json(step) for step in data["steps"])
+        end_scores = tuple((name, float(value)) for name, value in dict(data.get("end_scores", {})).items())
+        return cls(**{**data, "steps": steps, "end_scores": end_scores})
 
 
 def cut(trajectory: Trajectory, steps: int) -> Trajectory:
@@ -190,6 +197,7 @@ def cut(trajectory: Trajectory, steps: int) -> Trajectory:
         solution="",
         complete=False,
         end=at.observation,
+        end_scores=(),
     )
 
 

@@ -172,6 +172,10 @@ class Wrapped(Task[ProblemT, StateT]):
         """Returns the inner task's entries of `info`."""
         return self.task.details(self.inner(state))
 
+    def end_scores(self, state: StateT) -> dict[str, float]:
+        """Returns what evaluations of the inner task average beside success."""
+        return self.task.end_scores(self.inner(state))
+
     def parents(self, state: StateT) -> tuple[tuple[StateT, str], ...] | None:
         """Returns the inner task's incoming edges."""
         return self.task.parents(state)

@@ -244,6 +244,16 @@ class SuccessIsANumber(Bits):
         return float(super().success(state))
 
 
+class ScoreAboveOne(Bits):
+    def end_scores(self, state):
+        return {"ones": float(state.count("1"))}
+
+
+class ScoreOfSomeEnds(Bits):
+    def end_scores(self, state):
+        return {"first": 1.0} if state.startswith("1") else {}
+
+
 class AliasOfAnotherAction(Bits):
     def aliases(self, state):
         return {"1": "0"} if self.actions(state) else {}
@@ -302,8 +312,10 @@ BROKEN = {
     LongerThanTheHorizon: "episodes start and end within the horizon",
     Endless: "episodes start and end within the horizon",
     NothingToDo: "episodes start and end within the horizon",
-    RewardOfZero: "ends have finite log-rewards",
-    SuccessIsANumber: "ends have finite log-rewards",
+    RewardOfZero: "ends have finite log-rewards and scores",
+    SuccessIsANumber: "ends have finite log-rewards and scores",
+    ScoreAboveOne: "ends have finite log-rewards and scores",
+    ScoreOfSomeEnds: "ends have finite log-rewards and scores",
     AliasOfAnotherAction: "aliases shadow no legal action",
     AliasOfNothing: "aliases shadow no legal action",
     ParentsForgetOne: "parents are the incoming edges",

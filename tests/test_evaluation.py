@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gfn_envs.evaluation import ProblemEvaluation, end_correlation, evaluate_agent, log_weights
-from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, summarise_family
+from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, shown_scores, summarise_family
 from gfn_envs.exact import enumerate_states
 from gfn_envs.files import finite_json, write_folder
 from gfn_envs.greedy import GreedyAgent, greedy_success
@@ -22,6 +22,7 @@ from gfn_envs.stochastic import ActionNoise
 from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
+from gfn_envs.tasks.prontoqa import PrOntoQA
 
 SMALL = ProblemSet((Game24Problem((1, 4, 6)), Game24Problem((2, 3, 4))), (3.0, 1.0))
 
@@ -270,6 +271,61 @@ def test_every_shown_score_has_its_yardsticks():
         assert score.chance in known | {"chance_log_z_estimate"}
         assert score.target in known
         assert score.best in known | {""}
+
+
+# -- a task's own scores -----------------------------------------------------------------------------
+def prove(**options):
+    task = PrOntoQA(hops=1, slack=1, **options)
+    return task, task.problems().take(2, np.random.default_rng(0))
+
+
+def expected(task, state, name):
+    """What uniform legal play has of a detail at its ends, by recursion over the rules."""
+    if not (legal := task.actions(state)):
+        return float(task.details(state)[name])
+    return sum(expected(task, task.step(state, action), name) for action in legal) / len(legal)
+
+
+def test_scores_of_a_tasks_own_stand_between_chance_and_the_exact_sampler():
+    task, problems = prove()
+    for problem, one in zip(problems, evaluated(task, Telling(), problems), strict=True):
+        graph = enumerate_states(task, problem)
+        ends = [graph.states[index] for index in graph.terminals]
+        rewards = np.exp([task.log_reward(end) for end in ends])
+        for name in ("answer_correct", "proof_complete"):
+            values = np.array([float(task.details(end)[name]) for end in ends])
+            played = [task.details(replayed(task, problem, t.actions))[name] for t in one.trajectories]
+            assert one.scores[f"end_{name}"] == pytest.approx(np.mean(played))
+            assert one.scores[f"chance_end_{name}"] == pytest.approx(expected(task, task.reset(problem), name))
+            assert one.scores[f"target_end_{name}"] == pytest.approx(rewards @ values / rewards.sum())
+
+
+def replayed(task, problem, actions):
+    state = task.reset(problem)
+    for action in actions:
+        state = task.step(state, action)
+    return state
+
+
+def test_they_are_known_by_play_where_states_cannot_be_listed(monkeypatch):
+    task, problems = prove()
+    exact = evaluated(task, Telling(), problems)
+    monkeypatch.setattr("gfn_envs.evaluation._listed", lambda task, problem: None)
+    for known, simulated in zip(exact, evaluated(task, Telling(), problems), strict=True):
+        name = "chance_end_answer_correct"
+        assert simulated.scores[name] == pytest.approx(known.scores[name], abs=0.1)
+        assert math.isnan(simulated.scores["target_end_answer_correct"])
+
+
+def test_only_what_a_task_has_is_shown():
+    (_, one), (none, _) = (evaluated(*given) for given in ((prove()[0], Telling(), prove()[1]), (Game24(), Telling())))
+    assert shown_scores(none.scores) == SHOWN_SCORES
+    own = shown_scores(one.scores)[len(SHOWN_SCORES) :]
+    assert [(score.name, score.label) for score in own] == [
+        ("end_answer_correct", "answer correct"),
+        ("end_proof_complete", "proof complete"),
+    ]
+    assert {name for score in own for name in (score.chance, score.target)} <= one.scores.keys()
 
 
 # -- files ---------------------------------------------------------------------------------------

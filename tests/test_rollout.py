@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -115,15 +115,21 @@ def test_an_agent_must_answer_every_observation():
 
 def test_trajectories_round_trip_through_json_lines(tmp_path):
     trajectories = rollout(Game24(), Uniform(), [GAME] * 5, np.random.default_rng(0))
+    scored = replace(trajectories[0], end_scores=(("near", 0.5), ("tidy", 1.0)))
     path = tmp_path / "trajectories.jsonl"
-    save_trajectories(trajectories, path)
-    assert load_trajectories(path) == trajectories
-    assert len(path.read_text().splitlines()) == 5
-    assert json.loads(path.read_text().splitlines()[0])["problem_id"] == GAME.id
+    save_trajectories([*trajectories, scored], path)
+    assert load_trajectories(path) == [*trajectories, scored]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 6
+    assert lines[0]["problem_id"] == GAME.id
+    assert "end_scores" not in lines[0]
+    assert lines[5]["end_scores"] == {"near": 0.5, "tidy": 1.0}
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "3", "null", '{"steps": []}', '{"steps": [{"x": 1}]}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "3", "null", '{"steps": []}', '{"steps": [{"x": 1}]}', '{"steps": [], "end_scores": 3}']
+)
 def test_a_wrong_line_is_named(tmp_path, line):
     path = tmp_path / "trajectories.jsonl"
     save_trajectories(rollout(NumberLine(), Uniform(), [LINE], np.random.default_rng(0)), path)

@@ -329,6 +329,10 @@ class PrOntoQA(Task[PrOntoQAProblem, PrOntoQAState]):
             "proof_complete": not theory.decisive.isdisjoint(state.applied),
         }
 
+    def end_scores(self, state: PrOntoQAState) -> dict[str, float]:
+        """Returns the details as numbers: papers report answers and proofs apart."""
+        return {name: float(value) for name, value in self.details(state).items()}
+
     def solution(self, state: PrOntoQAState) -> str:
         """Returns the rules applied up to the first claim that decides the query, and the answer."""
         theory = _theory(state.problem)

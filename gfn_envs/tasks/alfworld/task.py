@@ -329,3 +329,7 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
             "goal_progress": self.goal_progress(state),
             "won": self.success(state),
         }
+
+    def end_scores(self, state: ALFWorldState) -> dict[str, float]:
+        """Returns the share of goal conditions that hold, which ALFWorld's authors report beside success."""
+        return {"goal_progress": self.goal_progress(state)}
