@@ -45,7 +45,9 @@ from gfn_envs.evaluation_results import SHOWN_SCORES, shown_scores
 from gfn_envs.files import finite_json, write_whole
 from gfn_envs.metrics import Estimate
 
+PAGE = "report.html"
 _GALLERY_ROWS = 12
+_COSTS = "Costs are of the agent's own process; environment steps and tokens are what the agent says of itself."
 _PUBLISHED = ("accuracy", "diversity", "diversity_at_16", "creativity")
 _CREATIVITY = ("creativity", "share of all solutions found by anyone that only this agent found; Creativity in papers")
 
@@ -57,12 +59,19 @@ def load_and_report(folder: Path) -> tuple[BenchResults, Path]:
         ValueError: it is no run folder, or nothing in it is finished.
     """
     results = summarise_run(read_run(folder))
-    page = folder / "report.html"
-    write_whole(folder / "results.json", json.dumps(finite_json(results.to_json()), indent=1, allow_nan=False) + "\n")
-    write_whole(folder / "scores.csv", csv_report(results))
-    write_whole(folder / "report.md", markdown_report(results))
-    write_whole(page, html_report(results))
-    return results, page
+    for name, text in report_files(results).items():
+        write_whole(folder / name, text)
+    return results, folder / PAGE
+
+
+def report_files(results: BenchResults) -> dict[str, str]:
+    """Returns the text of each file that shows results."""
+    return {
+        "results.json": json.dumps(finite_json(results.to_json()), indent=1, allow_nan=False) + "\n",
+        "scores.csv": csv_report(results),
+        "report.md": markdown_report(results),
+        PAGE: html_report(results),
+    }
 
 
 # -- page ----------------------------------------------------------------------------------------
@@ -74,7 +83,7 @@ def html_report(results: BenchResults) -> str:
         *(_arena_section(arena) for arena in results.arenas),
         section("Ranks over all environments", figure_grid(_rank_figures(results))),
         section("The scores of papers", _published_table(results), _published_meanings(results)),
-        section("To do it again", _commands(results), preformatted(results.suite_text)),
+        section("To do it again", _commands(results)),
         section("Versions", definitions(dict(results.versions))),
         section("Notes", bullets((*results.notes, *_method(results)))),
     )
@@ -90,8 +99,8 @@ def _lead(results: BenchResults) -> str:
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
     )
     return (
-        f"<p>{text_html(results.description)}</p>\n<p>{counts}. Every agent had the same budget and was scored on the "
-        f"same problems. Read every score between its yardsticks: <strong>{CHANCE}</strong>, uniformly random legal "
+        f"<p>{text_html(results.description)}</p>\n<p>{counts}. Every agent was scored on the same problems. "
+        f"Read every score between its yardsticks: <strong>{CHANCE}</strong>, uniformly random legal "
         f"play, takes no skill; <strong>{CEILING}</strong> is the exact sampler of the target distribution. In "
         "brackets are 95&nbsp;% intervals over problems and seeds.</p>\n"
     )
@@ -293,10 +302,11 @@ def _published_meanings(results: BenchResults) -> str:
 
 
 def _commands(results: BenchResults) -> str:
-    if not results.commands:
+    if not results.suite_text:
         return ""
     lines = "\n".join(results.commands)
-    return f"{preformatted(lines)}<p>with this suite file:</p>\n"
+    commands = f"{preformatted(lines)}<p>with this suite file:</p>\n" if lines else ""
+    return f"{commands}{preformatted(results.suite_text)}"
 
 
 def _method(results: BenchResults) -> tuple[str, ...]:
@@ -304,7 +314,7 @@ def _method(results: BenchResults) -> tuple[str, ...]:
         "Intervals are 95 % percentile bootstrap intervals: problems and seeds are drawn anew, for all agents alike; "
         "problems count by the weights of their family.",
         *(["With one seed they say nothing about other seeds."] if len(results.seeds) == 1 else []),
-        "Costs are of the agent's own process; environment steps and tokens are what the agent says of itself.",
+        *([_COSTS] if any(agent.costs for arena in results.arenas for agent in arena.results.rows) else []),
     )
 
 
@@ -326,6 +336,24 @@ def text_tables(results: BenchResults) -> list[Table]:
     return tables
 
 
+def differences_table(arena: ArenaResults) -> Table:
+    """Returns for the terminal each difference of two agents once, the later one's row less the earlier one's."""
+    table = Table(title="paired differences")
+    for heading in ("score", "agent", "against"):
+        table.add_column(heading)
+    for heading in ("better by", "95 % interval", "P(better)"):
+        table.add_column(heading, justify="right")
+    place = {agent.name: index for index, agent in enumerate(arena.results.contestants)}
+    for score in COMPARED:
+        for one in arena.comparisons:
+            if one.score == score.name and place[one.first] > place[one.second]:
+                difference = one.difference
+                interval = f"{_signed(difference.low, score)} to {_signed(difference.high, score)}"
+                texts = (arena.results.label(score), one.first, one.second, _signed(difference.value, score), interval)
+                table.add_row(*(Text(one_line(text)) for text in texts), f"{one.improvement.value:.2f}")
+    return table
+
+
 def markdown_report(results: BenchResults) -> str:
     """Returns the verdicts, the failures and the table of every environment as Markdown."""
     parts = [f"# {markdown_text(results.title)}\n"]
@@ -335,8 +363,9 @@ def markdown_report(results: BenchResults) -> str:
     parts += [f"## {markdown_text(arena.name)}\n\n{markdown_table(arena.results)}" for arena in results.arenas]
     if results.notes:
         parts.append("## Notes\n\n" + "".join(f"- {markdown_text(note)}\n" for note in results.notes))
-    fence = "`" * max(3, 1 + max((len(run) for run in results.suite_text.split("\n") if set(run) == {"`"}), default=0))
-    parts.append(f"## To do it again\n\n{_markdown_commands(results)}{fence}yaml\n{results.suite_text}\n{fence}\n")
+    if suite := results.suite_text:
+        fence = "`" * max(3, 1 + max((len(run) for run in suite.split("\n") if set(run) == {"`"}), default=0))
+        parts.append(f"## To do it again\n\n{_markdown_commands(results)}{fence}yaml\n{suite}\n{fence}\n")
     return "\n".join(parts)
 
 

@@ -6,6 +6,7 @@ intervals, so the same folder always gives the same report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from baselines.bench import Run
-from baselines.bench_tables import COMPARED, ArenaResults, Comparison, Tables, arena_results
+from baselines.bench_tables import COMPARED, ArenaResults, Tables, arena_results
 from baselines.cells import CellResult, Failure
 from baselines.results import Score
 from baselines.statistics import normalised, rank_distribution
 from baselines.suites import Quoted
-from gfn_envs.metrics import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,18 @@ def summarise_run(run: Run) -> BenchResults:
         commands=run.commands,
         seeds=run.seeds,
         arenas=arenas,
-        ranks=_ranks(tables),
+        ranks=rank_agents(tables),
         verdicts=tuple(sentence for arena in arenas for sentence in verdicts(arena, run.suite.focus)),
         failures=_failures(run),
         quoted=run.suite.quoted,
-        notes=_notes(run),
+        notes=("Every agent had the same budget.", *_notes(run)),
         versions=next(outcome.versions for outcome in run.outcomes if isinstance(outcome, CellResult)),
         suite_text=run.suite.text,
     )
 
 
 # -- over all environments -------------------------------------------------------------------------
-def _ranks(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
+def rank_agents(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
     """Returns the ranks of the agents that have every cell, by success and by coverage."""
     played = [table for table in tables if table.agents]
     agents = [
@@ -120,20 +120,32 @@ def _ranks(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
 
 def verdicts(arena: ArenaResults, focus: str) -> list[str]:
     """Returns one sentence a score: whether the agent in focus is the best, by how much, and if that is certain."""
+    compared = (_verdict(arena, score, focus) for score in COMPARED)
+    return [sentence for sentence in compared if sentence]
+
+
+def leaders(arena: ArenaResults) -> list[str]:
+    """Returns one sentence a score: who is the best, by how much, and if that is certain."""
     sentences = []
     for score in COMPARED:
-        rivals = [one for one in arena.comparisons if one.score == score.name and one.first == focus]
-        own = arena.results.score(focus, score.name)
-        if not rivals or own is None:
-            continue
-        rival = min(rivals, key=lambda one: one.difference.value)
-        other = arena.results.score(rival.second, score.name)
-        assert other is not None
-        sentences.append(_verdict(arena, score, focus, own, rival, other))
+        worst: dict[str, float] = {}
+        for one in arena.comparisons:
+            if one.score == score.name:
+                worst[one.first] = min(worst.get(one.first, math.inf), one.difference.value)
+        if worst:
+            sentences.append(_verdict(arena, score, max(worst, key=lambda agent: worst[agent])))
     return sentences
 
 
-def _verdict(arena: ArenaResults, score: Score, focus: str, own: Estimate, rival: Comparison, other: Estimate) -> str:
+def _verdict(arena: ArenaResults, score: Score, focus: str) -> str:
+    """Returns how an agent compares with the best of the others, '' where that is not known."""
+    rivals = [one for one in arena.comparisons if one.score == score.name and one.first == focus]
+    own = arena.results.score(focus, score.name)
+    if not rivals or own is None:
+        return ""
+    rival = min(rivals, key=lambda one: one.difference.value)
+    other = arena.results.score(rival.second, score.name)
+    assert other is not None
     name, difference = arena.results.label(score), rival.difference
     against = f"{score.text(own.value)} against {score.text(other.value)} of {rival.second}"
     sure = "" if difference.low > 0 or difference.high < 0 else "; the interval of the difference contains 0"

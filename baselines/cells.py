@@ -23,7 +23,7 @@ from baselines.suites import Arena, Contestant, Problems
 from baselines.tuned import tuned
 from gfn_envs.agents import Budget, TrainableAgent, load_agent
 from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.evaluation import evaluate_agent
+from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
 from gfn_envs.files import finite_json, number_from_json, write_whole
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
@@ -97,6 +97,11 @@ class ProblemResult:
     scores: dict[str, float]
     solutions: dict[str, dict[str, float]]
 
+    @classmethod
+    def of(cls, one: ProblemEvaluation) -> ProblemResult:
+        """Returns an evaluation without its episodes."""
+        return cls(one.problem_id, one.kind, one.weight, one.scores, one.solutions)
+
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
@@ -165,7 +170,7 @@ def run_cell(cell: Cell, agents: Path | None = None) -> CellResult:
     exact = cell.arena.exact and tells_probabilities(agent)
     rng = np.random.default_rng([cell.arena.evaluation.seed, cell.seed])
     found = tuple(
-        ProblemResult(one.problem_id, one.kind, one.weight, one.scores, one.solutions)
+        ProblemResult.of(one)
         for one in evaluate_agent(env.task, agent, problems, cell.arena.samples, cell.arena.k, rng, exact)
     )
     costs |= started.spent("evaluation")

@@ -1,4 +1,4 @@
-"""Subcommands that compare agents and show what was found: demo, bench, report."""
+"""Subcommands that compare agents and show what was found: demo, bench, compare, report."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gfn_envs.cli import CommandError, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from baselines.bench_results import BenchResults
 
 
 def demo(
@@ -94,7 +100,7 @@ def bench(
 
     from baselines.bench import check_cells, has_result, run_suite, select, suite_cells
     from baselines.bench_progress import BenchBar
-    from baselines.bench_report import load_and_report, text_tables
+    from baselines.bench_report import load_and_report
     from baselines.suites import read_suite
     from baselines.workers import in_processes, on_ray
 
@@ -123,15 +129,52 @@ def bench(
         ) from None
     results, page = load_and_report(folder)
     out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
-    for table in text_tables(results):
-        out.print(table)
-    for sentence in (*results.verdicts, *results.failures):
-        out.print(sentence, markup=False, highlight=False)
+    _print(out, results)
     out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
     if json:
         print_json(results.to_json())
     if not all(has_result(folder, cell) for cell in cells):
         sys.exit(1)  # said above, cell by cell
+
+
+def _print(out: Console, results: BenchResults) -> None:
+    """Prints the table of each environment, and who is better at what."""
+    from baselines.bench_report import text_tables
+
+    for table in text_tables(results):
+        out.print(table)
+    for sentence in (*results.verdicts, *results.failures):
+        out.print(sentence, markup=False, highlight=False)
+
+
+def compare(agents: tuple[str, ...], /, output: Path | None = None, json: bool = False) -> None:
+    """Hold agents against each other that `gfn evaluate --output` scored on the same problems.
+
+    Differences are paired: both agents are drawn on the same problems, so that hard ones count for neither.
+
+    Args:
+        agents: folders of evaluations, two or more; several trainings of one agent are NAME=FOLDER,FOLDER.
+        output: also write a page with plots, a Markdown text, CSV and JSON into this new folder.
+        json: print the results as one JSON document.
+    """
+    from rich.console import Console
+
+    from baselines.bench_report import PAGE, differences_table, report_files
+    from baselines.compare import compare as compare_evaluations
+    from baselines.compare import read_agents
+    from gfn_envs.files import check_free, write_folder
+
+    if output is not None:
+        check_free(output)
+    results = compare_evaluations(read_agents(agents))
+    out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
+    _print(out, results)
+    out.print(differences_table(results.arenas[0]))
+    if output is not None:
+        write_folder(output, report_files(results))
+        out.print(f"report: {output / PAGE}", markup=False, highlight=False, soft_wrap=True)
+    if json:
+        print_json(results.to_json())
 
 
 def report(folder: Path, /) -> None:

@@ -12,8 +12,9 @@ is slow to start. All play the same unseen problems, none of which is a training
     python examples/flow_of_reasoning.py --problems blocksworld/step_6.json --length 6 --model smollm2
     python examples/flow_of_reasoning.py --problems game24/24_train.csv --env Game24
 
-writes table.md, results.json, curves.svg, and for each method a folder of which `gfn report` makes a page. The same
-command goes on after an interruption: finished evaluations are kept, the GFlowNet continues from its last checkpoint.
+writes table.md, results.json, curves.svg, and for each method a folder of which `gfn report` makes a page, and whose
+differences `gfn compare` gives. The same command goes on after an interruption: finished evaluations are kept, the
+GFlowNet continues from its last checkpoint.
 """
 
 from __future__ import annotations
