@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.cells import Cell, CellResult, Failure, Outcome, run_cell
-from gfn_envs.agents import agent_maker
+from gfn_envs.agents import SIDE_BY_SIDE, agent_maker
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -45,7 +45,8 @@ def in_processes(
             while waiting and len(running) < jobs:
                 cell = waiting.popleft()
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(json.dumps(cell.description), folder, cell.key, sender))
+                given = json.dumps(cell.description), folder, cell.key, jobs, sender
+                process = context.Process(target=_work, args=given)
                 with _one_thread():
                     process.start()
                 sender.close()  # this end is the child's alone, so its death ends the pipe
@@ -115,8 +116,9 @@ def _tail(log: Path, most: int = 4_000) -> str:
     return log.read_text(encoding="utf-8", errors="replace")[-most:] if log.is_file() else ""
 
 
-def _work(description: str, folder: Path, key: str, sender: Connection) -> None:
+def _work(description: str, folder: Path, key: str, jobs: int, sender: Connection) -> None:
     """Runs one cell in a process of its own and sends the outcome as JSON."""
+    os.environ[SIDE_BY_SIDE] = str(jobs)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent alone decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with (folder / "logs" / f"{key}.txt").open("w", encoding="utf-8") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import psutil
 import torch
 
 from gfn_agents import processes
+from gfn_envs.agents import SIDE_BY_SIDE
 
 CPU_ROW_BUDGET = 512
 """Measured with `python -m benchmarks.row_budget`: longer rows are no faster, as attention costs their square."""
@@ -57,6 +59,11 @@ def default_row_budget(model: Any, rows_in_memory: int) -> int:
 
 
 def free_memory(device: torch.device) -> int:
+    """Returns this program's part of the bytes that are free, where several run side by side."""
+    return _free(device) // int(os.environ.get(SIDE_BY_SIDE, "1"))
+
+
+def _free(device: torch.device) -> int:
     """Returns the bytes that are free: of a GPU, or of this machine, of which a container may take a part only."""
     if device.type == "cuda":
         # What PyTorch has reserved and does not use is free too.

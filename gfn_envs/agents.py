@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 AGENTS_GROUP = "gfn_gym.agents"
 AGENT_FILE = "agent.json"
+SIDE_BY_SIDE = "GFN_GYM_SIDE_BY_SIDE"
+"""Environment variable: how many programs this machine runs side by side, each with its part of the memory."""
 _MODEL_FILES = ("config.json", "adapter_config.json")
 """What a bare model folder has one of."""
 _UNNAMED = "gfn_agents.agent:GFlowNetAgent"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.agents import Budget
+from gfn_envs.agents import SIDE_BY_SIDE, Budget
 from gfn_envs.env import make_text_env
 from gfn_envs.files import write_whole
 from gfn_envs.rollout import rollout
@@ -89,6 +89,13 @@ class Killed(Walker):
     def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         print("last words", flush=True)  # noqa: T201
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Asking(Walker):
+    """Raises with what its process knows of the machine."""
+
+    def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
+        raise RuntimeError(f"{os.environ['OMP_NUM_THREADS']} thread, {os.environ[SIDE_BY_SIDE]} side by side")
 
 
 class Leaving(Walker):

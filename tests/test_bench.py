@@ -214,6 +214,13 @@ def test_a_failing_cell_stays_alone_and_is_tried_again(tmp_path: Path, monkeypat
     assert isinstance(again.outcomes[2], CellResult)
 
 
+def test_processes_side_by_side_have_one_thread_and_know_how_many_they_are(tmp_path: Path):
+    cells = [cell for cell in suite_cells(suite(asking="Asking")) if cell.contestant.name == "asking"][:1]
+    for jobs in (2, 3):
+        ((_, outcome),) = in_processes(cells, lambda cell: None, jobs, tmp_path)
+        assert outcome.error == f"RuntimeError: 1 thread, {jobs} side by side"
+
+
 def test_two_runs_do_not_fill_one_folder(tmp_path: Path):
     def nested(cells: Sequence[Cell], on_start) -> Iterator[tuple[Cell, Outcome]]:
         with pytest.raises(ValueError, match="another run is filling"):

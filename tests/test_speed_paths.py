@@ -26,6 +26,7 @@ from gfn_agents.scoring import evaluate_row, evaluate_trunk, score_row
 from gfn_agents.trainer import Trainer
 from gfn_agents.tree_attention import block_mask, takes_block_masks, use_flex
 from gfn_agents.weights_cache import WeightsCache
+from gfn_envs.agents import SIDE_BY_SIDE
 from gfn_envs.problems import ProblemSet
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from tests.test_language_model import byte_tokenizer, make_model, one_by_one
@@ -458,6 +459,9 @@ def test_a_gpu_gives_the_budget_that_its_free_memory_allows(monkeypatch):
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
         found.append(memory.default_row_budget(model, 1))
     assert found[0] < found[1] == found[2] < found[3] == memory.LARGEST_ROW_BUDGET
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(1.8e8), 10**11))
+    monkeypatch.setenv(SIDE_BY_SIDE, "3")
+    assert memory.default_row_budget(model, 1) == found[2]
 
 
 def test_a_cpu_keeps_the_rows_that_fit_its_free_memory_or_what_a_container_may_take(monkeypatch, tmp_path):
@@ -470,6 +474,8 @@ def test_a_cpu_keeps_the_rows_that_fit_its_free_memory_or_what_a_container_may_t
     assert memory.default_rows_in_memory(model, memory.CPU_ROW_BUDGET // 2) == 19
     monkeypatch.setattr(memory.processes, "count", lambda: 2)
     assert memory.default_rows_in_memory(model) == 4
+    monkeypatch.setenv(SIDE_BY_SIDE, "2")
+    assert memory.default_rows_in_memory(model) == 1
     monkeypatch.undo()
     monkeypatch.setattr(memory, "_CONTAINER_LIMIT", limit)
     for most, rows in ((f"{11 * row}\n", 4), ("max\n", memory.default_rows_in_memory(model)), ("10\n", 1)):
