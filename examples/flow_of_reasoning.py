@@ -96,6 +96,7 @@ class Options:
         problems_per_step: problems of each optimizer step.
         samples_per_problem: fresh episodes of each of them.
         demonstrations: most solver plans of each, for SFT and, through replay, for the GFlowNet.
+        beta: the GFlowNet's target, which is a yardstick of all, is proportional to R^beta.
         learning_rate: of SFT, and of the GFlowNet if it has no other.
         gflownet_learning_rate: of the GFlowNet.
         warmup_steps: steps over which the GFlowNet's learning rate grows.
@@ -118,6 +119,7 @@ class Options:
     problems_per_step: int = 4
     samples_per_problem: int = 4
     demonstrations: int = 4
+    beta: float = 1.0
     learning_rate: float = 1e-4
     gflownet_learning_rate: float | None = None
     warmup_steps: int = 0
@@ -234,6 +236,7 @@ def train_gflownet(
         steps=options.steps - options.warm_start,
         problems_per_step=options.problems_per_step,
         samples_per_problem=options.samples_per_problem,
+        beta=options.beta,
         learning_rate=options.gflownet_learning_rate or options.learning_rate,
         warmup_steps=options.warmup_steps,
         lr_scheduler_type=options.lr_scheduler_type,
@@ -325,10 +328,10 @@ def evaluate(options: Options, method: str) -> Evaluation:
 
     unseen = unseen_problems(options, load_problems(task, options.problems))
     k, rng = options.attempts, np.random.default_rng(options.seed)
-    found = evaluate_agent(task, agent, unseen, k, k, rng, options.exact)
+    found = evaluate_agent(task, agent, unseen, k, k, rng, options.exact, options.beta)
     problems = tuple(progress(found, len(unseen), f"evaluating {method}"))
     settings = asdict(record)
-    evaluation = Evaluation(method, options.env_id, k, k, options.seed, 1.0, options.exact, settings, problems)
+    evaluation = Evaluation(method, options.env_id, k, k, options.seed, options.beta, options.exact, settings, problems)
     write_folder(folder, evaluation.files())
     return evaluation
 
@@ -387,6 +390,11 @@ def curves_plot(evaluations: Sequence[Evaluation]) -> str:
         return finish("Solved training episodes by optimizer steps")
 
 
+def fixed(options: Options) -> dict[str, str]:
+    """Returns the options with which an experiment must go on; one that it was started without has its default."""
+    return {name: str(value) for name, value in asdict(options).items() if name not in MAY_CHANGE}
+
+
 def run(options: Options) -> str:
     """Runs the experiment, or the rest of it, writes the results and returns the table.
 
@@ -398,9 +406,8 @@ def run(options: Options) -> str:
     if options.restated and options.env == "Game24":
         raise ValueError("a puzzle of Game24 can be stated in one way only; leave --restated out")
     given = {name: str(value) for name, value in asdict(options).items()}
-    described = {name: value for name, value in given.items() if name not in MAY_CHANGE}
-    settings = options.output / "settings.json"
-    if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")) != described:
+    described, settings = fixed(options), options.output / "settings.json"
+    if settings.is_file() and fixed(Options(options.problems)) | json.loads(settings.read_text("utf-8")) != described:
         raise ValueError(f"'{options.output}' holds an experiment with other options; name another --output")
     published = load_problems(make_text_env(options.env_id, options.family).task, options.problems)
     if options.restated:

@@ -174,6 +174,9 @@ def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
 
     (results / "table.md").unlink()
     shutil.rmtree(results / "gflownet-run")  # so that training again would show
+    settings = json.loads((results / "settings.json").read_text())
+    assert settings.pop("beta") == "1.0"  # as if the experiment was older than this option
+    (results / "settings.json").write_text(json.dumps(settings))
     assert table in run("flow_of_reasoning.py", *flow_of_reasoning)
     assert not (results / "gflownet-run").exists()
     with pytest.raises(SystemExit, match="other options"):
@@ -183,10 +186,14 @@ def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
 @pytest.mark.slow
 def test_flow_of_reasoning_on_restated_problems(run, flow_of_reasoning, tmp_path):
     results = tmp_path / "results"
-    run("flow_of_reasoning.py", *flow_of_reasoning, "--restated", "--lr-scheduler-type", "cosine")
+    run("flow_of_reasoning.py", *flow_of_reasoning, "--restated", "--lr-scheduler-type", "cosine", "--beta", 2)
     assert len(load_problems(BlocksWorld(length=4), results / "training.jsonl")) == 12  # red and yellow are alike
     trained = json.loads((results / "gflownet-run" / "agent.json").read_text())
     assert trained["env_kwargs"]["problems"] == str(results / "training.jsonl")
+    assert trained["config"]["beta"] == 2
+    found = json.loads((results / "gflownet" / "evaluation.json").read_text())
+    assert found["beta"] == 2
+    assert found["target_success_at_1"]["value"] > 1 - 1e-5  # at beta = 1 failures have a hundredth
 
 
 def test_problems_that_can_be_stated_in_one_way_only_are_refused(run, flow_of_reasoning):
