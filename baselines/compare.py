@@ -30,19 +30,18 @@ def read_agents(words: Sequence[str]) -> dict[str, list[Evaluation]]:
     Raises:
         ValueError: there are fewer than two, a name is taken, or a folder holds no evaluation.
     """
-    folders = [word for word in words if _is_folder(word)]
-    parts = [Path(folder).resolve().name for folder in folders]
-    short = dict(zip(folders, parts, strict=True)) if len(set(parts)) == len(parts) else {}
+    if len(words) < 2:
+        raise ValueError("a comparison needs at least two agents: gfn compare FOLDER FOLDER")
+    parts = {word: Path(word).resolve().name for word in words if _is_folder(word)}
+    alike = len(set(parts.values())) < len(parts)
     agents: dict[str, list[Evaluation]] = {}
     for word in words:
-        name, _, listed = (short.get(word, word), "", word) if _is_folder(word) else word.partition("=")
+        name, _, listed = (word if alike else parts[word], "=", word) if word in parts else word.partition("=")
         if name in (CHANCE, CEILING):
             raise ValueError(f"{name!r} is the name of a yardstick; call the agent otherwise: NAME={listed}")
         if name in agents:
             raise ValueError(f"two agents are called {name!r}; name them apart: NAME={listed}")
-        agents[name] = [_read(Path(folder)) for folder in ([word] if _is_folder(word) else listed.split(","))]
-    if len(agents) < 2:
-        raise ValueError("a comparison needs at least two agents: gfn compare FOLDER FOLDER")
+        agents[name] = [_read(Path(folder)) for folder in ([word] if word in parts else listed.split(","))]
     return agents
 
 
@@ -64,13 +63,17 @@ def compare(agents: Mapping[str, Sequence[Evaluation]]) -> BenchResults:
         agents: by name the evaluations of an agent, one for each training.
 
     Raises:
-        ValueError: two were evaluated on other problems, or otherwise not alike.
+        ValueError: two were evaluated on other problems, or otherwise not alike, or trained unequally often.
     """
-    names = [name for name, own in agents.items() for _ in own]
-    played = [evaluation for own in agents.values() for evaluation in own]
-    first = played[0]
-    for name, evaluation in zip(names[1:], played[1:], strict=True):
-        _check_alike(names[0], first, name, evaluation)
+    (first_name, (first, *_)), *_ = agents.items()
+    for name, own in agents.items():
+        if len(own) != len(agents[first_name]):
+            raise ValueError(
+                f"{first_name!r} comes with {len(agents[first_name])} and {name!r} with {len(own)}: a comparison needs "
+                "equally many evaluations of each agent"
+            )
+        for evaluation in own:
+            _check_alike(first_name, first, name, evaluation)
     order = [problem.problem_id for problem in first.problems]
     tables = Tables(
         name=first.env.rpartition("/")[2],
@@ -78,7 +81,7 @@ def compare(agents: Mapping[str, Sequence[Evaluation]]) -> BenchResults:
         settings=first.settings.get("env_kwargs", {}),
         k=first.k,
         samples=first.samples,
-        seeds=tuple(range(max(map(len, agents.values())))),
+        seeds=tuple(range(len(agents[first_name]))),
         about={
             name: ", ".join(dict.fromkeys(one.agent for one in own if one.agent != name))
             for name, own in agents.items()

@@ -129,6 +129,11 @@ def test_other_problems_and_other_weights_are_refused(always):
         compare({"a": [always], "b": [replace(always, problems=heavier)]})
 
 
+def test_unequally_many_trainings_are_refused(always, mostly):
+    with pytest.raises(ValueError, match="'a' comes with 1 and 'b' with 2: a comparison needs equally many"):
+        compare({"a": [always], "b": [always, mostly]})
+
+
 # -- folders ---------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, always, mostly):
@@ -152,7 +157,7 @@ def test_agents_are_called_by_the_last_part_of_their_folder(folders):
     [
         ([], "a comparison needs at least two agents"),
         (["{}/always"], "a comparison needs at least two agents"),
-        (["{}/always", "{}/always"], "two agents are called '.*/always'; name them apart: NAME="),
+        (["{}/always", "{}/always"], "two agents are called 'always'; name them apart: NAME="),
         (["x={}/always", "x={}/mostly"], "two agents are called 'x'; name them apart: NAME="),
         (["{}/always", "chance={}/mostly"], "'chance' is the name of a yardstick"),
         (["{}/always", "{}/nothing"], "nothing' has no evaluation.json; gfn evaluate --output writes such a folder"),
