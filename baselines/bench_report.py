@@ -47,7 +47,6 @@ from gfn_envs.metrics import Estimate
 
 PAGE = "report.html"
 _GALLERY_ROWS = 12
-_COSTS = "Costs are of the agent's own process; environment steps and tokens are what the agent says of itself."
 _PUBLISHED = ("accuracy", "diversity", "diversity_at_16", "creativity")
 _CREATIVITY = ("creativity", "share of all solutions found by anyone that only this agent found; Creativity in papers")
 
@@ -314,7 +313,6 @@ def _method(results: BenchResults) -> tuple[str, ...]:
         "Intervals are 95 % percentile bootstrap intervals: problems and seeds are drawn anew, for all agents alike; "
         "problems count by the weights of their family.",
         *(["With one seed they say nothing about other seeds."] if len(results.seeds) == 1 else []),
-        *([_COSTS] if any(agent.costs for arena in results.arenas for agent in arena.results.rows) else []),
     )
 
 

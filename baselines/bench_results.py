@@ -20,6 +20,12 @@ from baselines.results import Score
 from baselines.statistics import normalised, rank_distribution
 from baselines.suites import Quoted
 
+_ALIKE = (
+    "Every agent had the same budget.",
+    "Costs are of the agent's own process; environment steps and tokens are what the agent says of itself.",
+)
+"""What readers should know of every run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -84,7 +90,7 @@ def summarise_run(run: Run) -> BenchResults:
         verdicts=tuple(sentence for arena in arenas for sentence in verdicts(arena, run.suite.focus)),
         failures=_failures(run),
         quoted=run.suite.quoted,
-        notes=("Every agent had the same budget.", *_notes(run)),
+        notes=(*_ALIKE, *_notes(run)),
         versions=next(outcome.versions for outcome in run.outcomes if isinstance(outcome, CellResult)),
         suite_text=run.suite.text,
     )

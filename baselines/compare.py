@@ -17,7 +17,8 @@ from baselines.results import CEILING, CHANCE
 from gfn_envs.evaluation_results import Evaluation
 
 _EVALUATION_FILE = "evaluation.json"
-_DESCRIPTION = "What gfn evaluate wrote of each agent; what their training cost is not known here."
+_DESCRIPTION = "What gfn evaluate wrote of each agent."
+_COSTS = "Costs are what an agent says of its own training."
 
 
 def read_agents(words: Sequence[str]) -> dict[str, list[Evaluation]]:
@@ -99,7 +100,7 @@ def compare(agents: Mapping[str, Sequence[Evaluation]]) -> BenchResults:
         verdicts=tuple(leaders(arena)),
         failures=(),
         quoted=(),
-        notes=(),
+        notes=(_COSTS,) if any(evaluation.costs for own in agents.values() for evaluation in own) else (),
         versions=first.settings.get("versions", {}),
         suite_text="",
     )
@@ -108,7 +109,7 @@ def compare(agents: Mapping[str, Sequence[Evaluation]]) -> BenchResults:
 def _result(evaluation: Evaluation, order: Sequence[str]) -> CellResult:
     """Returns an evaluation as the result of a benchmark's cell, its problems in the given order."""
     found = {problem.problem_id: ProblemResult.of(problem) for problem in evaluation.problems}
-    return CellResult({}, tuple(found[problem_id] for problem_id in order), {}, (), (), {})
+    return CellResult({}, tuple(found[problem_id] for problem_id in order), evaluation.costs, (), (), {})
 
 
 def _check_alike(first_name: str, first: Evaluation, name: str, evaluation: Evaluation) -> None:

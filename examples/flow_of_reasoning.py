@@ -362,7 +362,7 @@ def table(evaluations: Sequence[Evaluation], published: dict[str, str]) -> str:
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     lines.append(row("chance", [yardstick(score.chance) for score in shown], {}))
     for evaluation, own in zip(evaluations, everyone, strict=True):
-        lines.append(row(evaluation.agent, [measured(own, s.name) for s in shown], evaluation.settings["costs"]))
+        lines.append(row(evaluation.agent, [measured(own, s.name) for s in shown], evaluation.costs))
     lines.append(row("exact sampler", [yardstick(score.target) for score in shown], {}))
     if published:
         lines.append(row("published, 8B", [published.get(score.name, "") for score in shown], {}))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gfn_agents import processes
-from gfn_agents.checkpointing import list_checkpoints
+from gfn_agents.checkpointing import list_checkpoints, read_counters
 from gfn_agents.config import TrainConfig
 from gfn_agents.few_shot import few_shot as worked_examples
 from gfn_agents.language_model import LanguageModelPolicy
@@ -96,6 +96,14 @@ class GFlowNetAgent:
         """Most tokens of a thought before an action; 0 for a policy that does not think."""
         return self.policy.thought_tokens
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What training has used up so far, also before the agent was saved; not that of the model it began with."""
+        return {
+            "environment_steps": float(self.trainer.environment_steps),
+            "cpu_seconds": float(self.trainer.cpu_seconds),
+        }
+
     def learn(
         self, steps: int | None = None, on_step: Callable[[StepReport], None] = lambda report: None
     ) -> GFlowNetAgent:
@@ -167,7 +175,7 @@ class GFlowNetAgent:
         """Writes policy and options to a folder, which appears complete or not at all."""
         with whole_folder(folder) as partial:
             self.policy.save(partial / "policy")
-            self._write_description(partial)
+            self._write_description(partial, costs=self.costs)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> GFlowNetAgent:
@@ -183,9 +191,13 @@ class GFlowNetAgent:
         saved = read_description(home)
         options = replace(saved.model_options, device=device)
         policy = policy_folder(home)
-        return cls(saved.env_id, policy, saved.env_kwargs, saved.template, config=saved.config, model_options=options)
+        agent = cls(saved.env_id, policy, saved.env_kwargs, saved.template, config=saved.config, model_options=options)
+        spent = saved.costs if policy.parent == home else asdict(read_counters(policy.parent))
+        agent.trainer.environment_steps = int(spent.get("environment_steps", 0))
+        agent.trainer.cpu_seconds = float(spent.get("cpu_seconds", 0.0))
+        return agent
 
-    def _write_description(self, folder: Path) -> None:
+    def _write_description(self, folder: Path, **more: Any) -> None:
         described = {
             "env_id": self.env_id,
             "env_kwargs": self.env_kwargs,
@@ -194,6 +206,7 @@ class GFlowNetAgent:
             "template": asdict(self.template),
             "config": asdict(self.config),
             "versions": versions(),
+            **more,
         }
         write_agent_file(folder, self, described)
 
@@ -213,6 +226,7 @@ class RunDescription:
     config: TrainConfig
     model: str | None
     model_options: ModelOptions
+    costs: dict[str, float]
 
 
 def read_description(home: Path) -> RunDescription:
@@ -230,8 +244,9 @@ def read_description(home: Path) -> RunDescription:
             TrainConfig(**described["config"]),
             described.get("model"),
             ModelOptions(**described.get("model_options", {})),
+            {name: float(value) for name, value in described.get("costs", {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"'{home / AGENT_FILE}' is damaged: {error}") from None
 
 

@@ -78,7 +78,7 @@ def read_checkpoint(checkpoint: Path, trained: Trained, config: TrainConfig) -> 
         ValueError: a file is missing or damaged, or the run had other options.
     """
     try:
-        counters = Counters(**json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8")))
+        counters = read_counters(checkpoint)
         _check_same_options(counters.config, asdict(config))
         trained.policy.load_weights(checkpoint / "policy")
         if trained.reference is not None:
@@ -86,10 +86,24 @@ def read_checkpoint(checkpoint: Path, trained: Trained, config: TrainConfig) -> 
         _restore_optimizer(trained.optimizer, load_file(checkpoint / "optimizer.safetensors"))
         trained.replay.load(checkpoint / "replay.jsonl")
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"checkpoint '{checkpoint}' is damaged ({error}); remove it to go on from an older one"
-        ) from None
+        raise _damaged(checkpoint, error) from None
     return counters
+
+
+def read_counters(checkpoint: Path) -> Counters:
+    """Returns where a run was when it wrote a checkpoint.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    try:
+        return Counters(**json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8")))
+    except (OSError, TypeError, json.JSONDecodeError) as error:
+        raise _damaged(checkpoint, error) from None
+
+
+def _damaged(checkpoint: Path, error: Exception) -> ValueError:
+    return ValueError(f"checkpoint '{checkpoint}' is damaged ({error}); remove it to go on from an older one")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -81,6 +81,7 @@ def evaluate(
         "problems": None if problems is None else str(problems),
         "split": split,
         "limit": limit,
+        **({"costs": dict(costs)} if (costs := getattr(player, "costs", {})) else {}),
         "versions": versions(),
     }
     evaluated = tuple(progress(found, len(chosen), "evaluating"))

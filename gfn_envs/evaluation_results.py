@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.evaluation import ProblemEvaluation
-from gfn_envs.files import finite_json
+from gfn_envs.files import finite_json, number_from_json
 from gfn_envs.metrics import END, Estimate, FamilyScore, summarise
 
 _WORST = ("success_at_1", "pass_at_k", "coverage")
@@ -182,6 +182,11 @@ class Evaluation:
         """Number of problems with too many states to list."""
         return sum(math.isnan(problem.scores["n_states"]) for problem in self.problems)
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What the agent says that its training has used up, by name with unit."""
+        return {name: number_from_json(value) for name, value in self.settings.get("costs", {}).items()}
+
     def estimates(self, kind: str | None = None) -> dict[str, Estimate]:
         """Returns every score of the family, or of its problems of one kind."""
         chosen = [problem for problem in self.problems if kind in (None, problem.kind)]
@@ -225,7 +230,7 @@ class Evaluation:
                 settings=dict(data["settings"]),
                 problems=tuple(map(ProblemEvaluation.from_json, data["problems"])),
             )
-            evaluation.estimates()
+            _ = evaluation.estimates(), evaluation.costs  # what cannot be read is found here
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise ValueError(f"'{path}' is not an evaluation ({error!r}); gfn evaluate --output writes one") from None
         return evaluation

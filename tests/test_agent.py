@@ -34,6 +34,8 @@ def test_learn_predict_save_load(agent, tmp_path):
     asked = ([observation], [info["admissible_actions"]])
     assert np.array_equal(loaded.action_probabilities(*asked)[0], agent.action_probabilities(*asked)[0])
     assert loaded.config == agent.config
+    assert loaded.costs == agent.costs
+    assert loaded.costs["environment_steps"] > 0 < loaded.costs["cpu_seconds"]
     assert not list(tmp_path.glob(".partial*"))
 
 

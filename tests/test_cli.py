@@ -168,6 +168,8 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
     for key in ("success_at_1", "pass_at_k", "distinct_solutions", "coverage", "chance", "optimum", "total_variation"):
         low, high = document[key]["interval"]
         assert low <= document[key]["value"] <= high
+    last = json.loads((run / "history.jsonl").read_text().splitlines()[-1])
+    assert document["settings"]["costs"] == {name: last[name] for name in ("environment_steps", "cpu_seconds")}
     assert document["chance"]["value"] < document["optimum"]["value"] == 1.0
     assert document["elbo"]["value"] < document["log_z"]["value"]
     assert 0 < document["target_sampled_distance"]["value"] < document["sampled_distance"]["value"] <= 1

@@ -92,6 +92,14 @@ def test_the_seen_distance_is_compared_where_someone_has_no_exact_one(always):
     assert {one.score for one in seen.arenas[0].comparisons} == {"success_at_1", "coverage", "sampled_distance"}
 
 
+def test_costs_stand_beside_the_scores(always, mostly):
+    dear, cheap = (replace(mostly, settings={"costs": {"cpu_seconds": seconds}}) for seconds in (30.0, 10.0))
+    results = compare({"always": [always, always], "mostly": [dear, cheap]})
+    assert [agent.costs for agent in results.arenas[0].results.contestants] == [{}, {"cpu_seconds": 20.0}]
+    assert results.notes == ("Costs are what an agent says of its own training.",)
+    assert compare({"always": [always], "mostly": [mostly]}).notes == ()
+
+
 def test_it_says_who_is_the_best(always, mostly):
     results = compare({"mostly": [mostly], "always": [always]})
     assert results.verdicts[0].startswith(

@@ -355,7 +355,9 @@ def test_a_folder_that_cannot_be_finished_does_not_appear(tmp_path):
     assert not (tmp_path / "half").exists()
 
 
-@pytest.mark.parametrize("change", [{"problems": []}, {"problems": [1]}, {"samples": "many"}, {"settings": 1}])
+@pytest.mark.parametrize(
+    "change", [{"problems": []}, {"problems": [1]}, {"samples": "many"}, {"settings": 1}, {"settings": {"costs": 3}}]
+)
 def test_damaged_files_get_one_sentence(evaluation, tmp_path, change):
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps({**json.loads(evaluation.files()["evaluation.json"]), **change}))
