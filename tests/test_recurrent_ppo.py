@@ -7,11 +7,15 @@ import torch
 from baselines.ppo import PPOAgent
 from baselines.ppo_contestants import RecurrentPPOContestant
 from baselines.recurrent_ppo import RecurrentPPOAgent
+from baselines.suites import read_suite
+from benchmarks.memory_bound import FIRST, bounds, solved, with_memory, without_memory
 from gfn_envs.agents import Budget
-from gfn_envs.env import make_env
-from gfn_envs.exact import enumerate_states
+from gfn_envs.env import make_env, make_text_env
+from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.histories import ILLEGAL_SHOWN, turns_of
 from gfn_envs.rollout import rollout
+from gfn_envs.stochastic import ActionNoise
+from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 
 NUMBER_LINE, ALFWORLD = "gfn_envs/NumberLine-v0", "gfn_envs/ALFWorld-v0"
 SMALL = {"num_envs": 4, "n_steps": 8, "batch_size": 16, "width": 16}
@@ -172,25 +176,31 @@ def test_it_finds_a_hidden_goal_that_no_player_of_the_newest_position_finds_as_o
     assert success(agent) > 0.9
 
 
-def found_without_memory(horizon=6):
-    """Returns the most that a player of the newest turn finds of goals at 0 and 4, from 2, with positions hidden.
+@pytest.mark.parametrize("arena", read_suite("memory").environments, ids=lambda arena: arena.name)
+def test_the_memory_suite_tells_nothing_but_what_was_done(arena):
+    env, actions = make_text_env(arena.id, {**arena.kwargs, "split": "all"}), "++--+-"
+    told = set()
+    for problem in env.problems:
+        state = env.task.reset(problem)
+        for action in actions:
+            if env.task.actions(state):
+                state = env.task.outcomes(state, action)[0][1]
+        if env.task.actions(state):
+            told.add(env.task.observe(state))
+    assert len(told) == 1
+    without, best = bounds(arena)
+    assert 0.7 < without < best - 0.1
 
-    Its last action is all that it knows: + has probability s at first, p after a +, and m after a -.
-    """
-    grid = np.linspace(0, 1, 21)
-    chances = dict(zip("s+-", np.meshgrid(grid, grid, grid), strict=True))
-    found = 0.0
-    for goal in (0, 4):
-        here = {(2, "s"): 1.0}
-        for _ in range(horizon):
-            moved = {}
-            for (position, last), weight in here.items():
-                for action, chance in (("+", chances[last]), ("-", 1 - chances[last])):
-                    to = min(position + 1, 4) if action == "+" else max(position - 1, 0)
-                    moved[to, action] = moved.get((to, action), 0.0) + weight * chance
-            found = found + sum(weight for (position, _), weight in moved.items() if position == goal)
-            here = {key: weight for key, weight in moved.items() if key[0] != goal}
-    return float(np.max(found)) / 2
+
+def test_players_without_a_memory_are_scored_exactly():
+    problems = [NumberLineProblem(start, goal, 0, 4) for start in range(5) for goal in range(5) if start != goal]
+    for task in (NumberLine(high=4), ActionNoise(NumberLine(high=4), 0.2)):
+        even = dict.fromkeys((FIRST, "+", "-"), np.array([0.5]))
+        chance = np.mean([analyse(task, problem).chance for problem in problems])
+        assert solved(task, problems, [even] * task.horizon) == pytest.approx(chance)
+    there, back = (dict.fromkeys((FIRST, "+", "-"), np.array([share])) for share in (0.0, 1.0))
+    assert solved(NumberLine(high=4), problems, [there] * 4 + [back] * 4) == 1
+    assert solved(NumberLine(high=4), problems, [there] * 8) == 0.5  # the goals below the start
 
 
 @pytest.mark.slow
@@ -199,7 +209,9 @@ def test_it_counts_its_steps_where_no_turn_tells_how_many_there_were():
     pattern = "(?<=Goal: )[0-9]+|(?<=Position: )[0-9]+|(?<=Steps left: )[0-9]+"
     goals = [{"start": 2, "goal": goal, "low": 0, "high": 4} for goal in (0, 4)]
     blind = {**SEARCH, "high": 4, "horizon": 6, "stochasticity": {"HiddenFields": {"pattern": pattern}}}
-    assert found_without_memory() == pytest.approx(0.625, abs=0.01)
+    alike = [NumberLineProblem(**goal) for goal in goals]
+    assert without_memory(NumberLine(high=4, horizon=6), alike) == pytest.approx(0.625, abs=0.01)
+    assert with_memory(NumberLine(high=4, horizon=6), alike) == 1
     agent = small(
         {**blind, "problems": goals},
         width=32,
