@@ -79,7 +79,7 @@ def test_scores_are_means_over_seeds_and_problems(run: Run, results: BenchResult
 def test_comparisons_are_of_all_pairs_and_mirrored(results: BenchResults):
     line = results.arenas[0]
     pairs = {(one.score, one.first, one.second): one for one in line.comparisons}
-    assert len(pairs) == 3 * 2
+    assert len(pairs) == 4 * 2
     one, other = (pairs[("total_variation", *order)] for order in (("walker", "uniform"), ("uniform", "walker")))
     assert one.difference.value == pytest.approx(-other.difference.value)
     assert one.improvement.value == pytest.approx(1 - other.improvement.value)
@@ -351,7 +351,7 @@ def test_scores_that_nobody_has_are_left_out(run: Run):
         return replace(outcome, problems=problems)
 
     results = summarise_run(replace(run, outcomes=tuple(map(unlisted, run.outcomes))))
-    assert {one.score for one in results.arenas[0].comparisons} == {"success_at_1"}
+    assert {one.score for one in results.arenas[0].comparisons} == {"success_at_1", "pass_at_k"}
     assert results.arenas[0].results.score("walker", "coverage") is None
     page = html_report(results)
     assert "Success against diversity" not in page
