@@ -6,7 +6,8 @@ the distinct plans. Here one model is taken as it is but for the mask of legal a
 plans of the problems (sft), and trained as a GFlowNet: VarGrad, local search, and replay, into which the same solver
 plans are put, as the problems are published with a plan. SFT and GFlowNet take equally many optimizer steps on equally
 many problems; the GFlowNet's first ones can be of SFT (--warm-start), without which a model that never solves anything
-is slow to start. All play the same unseen problems, none of which is a training problem in other words.
+is slow to start, and what these alone led to is evaluated too (gflownet-start). All play the same unseen problems,
+none of which is a training problem in other words.
 
     python examples/flow_of_reasoning.py --problems blocksworld/step_4.json                    # the embedded model
     python examples/flow_of_reasoning.py --problems blocksworld/step_6.json --length 6 --model smollm2
@@ -54,7 +55,6 @@ from gfn_envs.tasks.ontology import read_theory
 from gfn_envs.tasks.prontoqa import PrOntoQAProblem
 from gfn_envs.tasks.sentences import QUERY_PREFIX, parse_query
 
-METHODS = ("untrained", "sft", "gflownet")
 COLUMNS = (
     "success_at_1",
     "greedy_success",
@@ -71,6 +71,8 @@ PUBLISHED = {
     ("BlocksWorld", 6): {"pass_at_k": "0.784", "diversity": "1.33 of 1.49"},
 }
 """Of Flow of Reasoning with 8 billion parameters, on test problems of its own."""
+START = "gflownet-start"
+"""The method of a warm start alone; its curve is the beginning of the GFlowNet's."""
 WATCHED = 15
 """Training problems that are played for the curve of SFT."""
 RESTATEMENTS = 100
@@ -165,6 +167,11 @@ class Options:
         return 40 if self.family.get("length", 0) >= 6 else 20
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """What is compared."""
+        return ("untrained", "sft", *([START] if self.warm_start else []), "gflownet")
+
+    @property
     def sft_learning_rate(self) -> Schedule:
         """Learning rate of SFT by optimizer step."""
         end = self.learning_rate if self.lr_scheduler_type == "constant" else 0.0
@@ -214,8 +221,9 @@ def train_sft(
     return record
 
 
-def warm_start(options: Options, folder: Path, task: Any, training: ProblemSet[Any]) -> tuple[str, Training]:
-    """Returns the model that the GFlowNet starts from, which is kept in the folder, and what the steps of SFT cost."""
+def warm_start(options: Options, task: Any, training: ProblemSet[Any]) -> tuple[str, Training]:
+    """Returns the folder of the model that the GFlowNet starts from, and what the steps of SFT cost."""
+    folder = options.output / "warm-start"
     if not (folder / "training.json").is_file():
         policy = load_policy(options.model, model_options=options.model_options, seed=options.seed)
         record = train_sft(options, policy, task, training, options.warm_start, Schedule(options.learning_rate))
@@ -225,13 +233,12 @@ def warm_start(options: Options, folder: Path, task: Any, training: ProblemSet[A
     return str(folder), Training(**json.loads((folder / "training.json").read_text(encoding="utf-8")))
 
 
-def train_gflownet(
-    options: Options, folder: Path, task: Any, training: ProblemSet[Any]
-) -> tuple[GFlowNetAgent, Training]:
+def train_gflownet(options: Options, task: Any, training: ProblemSet[Any]) -> tuple[GFlowNetAgent, Training]:
     """Trains with VarGrad, replay and local search, from the last checkpoint of the run folder if there is one."""
+    folder = options.output / "gflownet-run"
     model, start = options.model, Training({"environment_steps": 0, "cpu_seconds": 0})
     if options.warm_start:
-        model, start = warm_start(options, folder.with_name("warm-start"), task, training)
+        model, start = warm_start(options, task, training)
     config = TrainConfig(
         steps=options.steps - options.warm_start,
         problems_per_step=options.problems_per_step,
@@ -319,10 +326,12 @@ def evaluate(options: Options, method: str) -> Evaluation:
     training = load_problems(task, options.training_file)
     agent: ProbabilisticAgent
     if method == "gflownet":
-        agent, record = train_gflownet(options, options.output / "gflownet-run", task, training)
+        agent, record = train_gflownet(options, task, training)
     else:
-        agent = load_policy(options.model, model_options=options.model_options, seed=options.seed)
-        record = Training()
+        model, record = options.model, Training()
+        if method == START:
+            model, record = warm_start(options, task, training)
+        agent = load_policy(model, model_options=options.model_options, seed=options.seed)
         if method == "sft":
             record = train_sft(options, agent, task, training, options.steps, options.sft_learning_rate)
 
@@ -372,7 +381,7 @@ def table(evaluations: Sequence[Evaluation], published: dict[str, str]) -> str:
 
 def curves_plot(evaluations: Sequence[Evaluation]) -> str:
     """Returns the share of solved training episodes by optimizer step, as a mean over a tenth of the steps, as SVG."""
-    curves = {e.agent: e.settings["curve"] for e in evaluations if e.settings["curve"]}
+    curves = {e.agent: e.settings["curve"] for e in evaluations if e.settings["curve"] and e.agent != START}
     key = KEY_ROW * len(curves) + 12
     height = key + 240
     with canvas("flow-of-reasoning", WIDTH, height) as (whole, finish):
@@ -413,7 +422,7 @@ def run(options: Options) -> str:
     if options.restated:
         save_problems(restated_problems(options, published), options.training_file)
     write_whole(settings, json.dumps(described, indent=1) + "\n")
-    evaluations = [evaluate(options, method) for method in METHODS]
+    evaluations = [evaluate(options, method) for method in options.methods]
     text = table(evaluations, PUBLISHED.get((options.env, options.length), {}))
     results = {"options": given, "methods": [evaluation.to_json() for evaluation in evaluations]}
     write_whole(options.output / "table.md", text)

@@ -184,6 +184,19 @@ def test_flow_of_reasoning(run, flow_of_reasoning, tmp_path):
 
 
 @pytest.mark.slow
+def test_flow_of_reasoning_shows_what_the_gflownet_started_from(run, flow_of_reasoning, tmp_path):
+    run("flow_of_reasoning.py", *flow_of_reasoning, "--steps", 2, "--warm-start", 1)
+    found = {
+        name: json.loads((tmp_path / "results" / name / "evaluation.json").read_text())
+        for name in ("sft", "gflownet-start", "gflownet")
+    }
+    assert [rows["settings"]["curve"][-1]["step"] for rows in found.values()] == [2, 1, 2]
+    spent = {name: rows["settings"]["costs"]["environment_steps"] for name, rows in found.items()}
+    assert 0 < spent["gflownet-start"] < spent["gflownet"]
+    assert len((tmp_path / "results" / "table.md").read_text().splitlines()) == 2 + 7 + 2  # head, rows, sentence
+
+
+@pytest.mark.slow
 def test_flow_of_reasoning_on_restated_problems(run, flow_of_reasoning, tmp_path):
     results = tmp_path / "results"
     run("flow_of_reasoning.py", *flow_of_reasoning, "--restated", "--lr-scheduler-type", "cosine", "--beta", 2)
