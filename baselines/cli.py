@@ -150,7 +150,7 @@ def _print(out: Console, results: BenchResults) -> None:
 def compare(agents: tuple[str, ...], /, output: Path | None = None, json: bool = False) -> None:
     """Hold agents against each other that `gfn evaluate --output` scored on the same problems.
 
-    Differences are paired: both agents are drawn on the same problems, so that hard ones count for neither.
+    Differences are paired, problem by problem, so that a hard problem counts for neither side.
 
     Args:
         agents: folders of evaluations, two or more; several trainings of one agent are NAME=FOLDER,FOLDER.
