@@ -76,12 +76,13 @@ def evaluate(
     player = load_agent(agent)
     _warn_of_other_environment(agent, env)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
+    costs = {name: float(value) for name, value in getattr(player, "costs", {}).items()}
     settings = {
         "env_kwargs": keywords,
         "problems": None if problems is None else str(problems),
         "split": split,
         "limit": limit,
-        **({"costs": dict(costs)} if (costs := getattr(player, "costs", {})) else {}),
+        **({"costs": costs} if costs else {}),
         "versions": versions(),
     }
     evaluated = tuple(progress(found, len(chosen), "evaluating"))

@@ -59,8 +59,15 @@ def default_row_budget(model: Any, rows_in_memory: int) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Returns this program's part of the bytes that are free, where several run side by side."""
-    return _free(device) // int(os.environ.get(SIDE_BY_SIDE, "1"))
+    """Returns this program's part of the bytes that are free, where several run side by side.
+
+    Raises:
+        ValueError: the environment does not say how many they are.
+    """
+    programs = os.environ.get(SIDE_BY_SIDE, "1")
+    if not programs.isdecimal() or not int(programs):
+        raise ValueError(f"{SIDE_BY_SIDE} must be the number of programs that run side by side, got {programs!r}")
+    return _free(device) // int(programs)
 
 
 def _free(device: torch.device) -> int:

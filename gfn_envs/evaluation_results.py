@@ -107,9 +107,12 @@ SHOWN_SCORES = (
 
 def shown_scores(names: Iterable[str]) -> tuple[ShownScore, ...]:
     """Returns what tables show of scores with these names: those of every task, then the task's own `end_scores`."""
-    own = [name.removeprefix(END) for name in names if name.startswith(END)]
-    ends = (ShownScore(f"{END}{name}", name.replace("_", " "), f"Mean of `{name}` over attempts.") for name in own)
-    return (*SHOWN_SCORES, *ends)
+    return (*SHOWN_SCORES, *(_end_score(name) for name in names if name.startswith(END)))
+
+
+def _end_score(name: str) -> ShownScore:
+    said = name.removeprefix(END).replace("{", "{{").replace("}", "}}")  # a label is a format, a name is not
+    return ShownScore(name, said.replace("_", " "), f"Mean of `{said}` over attempts.")
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -325,6 +325,9 @@ def test_only_what_a_task_has_is_shown():
         ("end_answer_correct", "answer correct"),
         ("end_proof_complete", "proof complete"),
     ]
+    hostile = shown_scores(["end_{samples.__class__}"])[-1]
+    assert hostile.label.format(k=1, samples=2) == "{samples.  class  }"
+    assert hostile.meaning.format(k=1, samples=2) == "Mean of `{samples.__class__}` over attempts."
     assert {name for score in own for name in (score.chance, score.target)} <= one.scores.keys()
 
 

@@ -476,6 +476,10 @@ def test_a_cpu_keeps_the_rows_that_fit_its_free_memory_or_what_a_container_may_t
     assert memory.default_rows_in_memory(model) == 4
     monkeypatch.setenv(SIDE_BY_SIDE, "2")
     assert memory.default_rows_in_memory(model) == 1
+    for wrong in ("0", "two", "-1"):
+        monkeypatch.setenv(SIDE_BY_SIDE, wrong)
+        with pytest.raises(ValueError, match=f"must be the number of programs that run side by side, got '{wrong}'"):
+            memory.default_rows_in_memory(model)
     monkeypatch.undo()
     monkeypatch.setattr(memory, "_CONTAINER_LIMIT", limit)
     for most, rows in ((f"{11 * row}\n", 4), ("max\n", memory.default_rows_in_memory(model)), ("10\n", 1)):
