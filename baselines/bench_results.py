@@ -6,7 +6,6 @@ intervals, so the same folder always gives the same report.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from baselines.bench import Run
-from baselines.bench_tables import COMPARED, ArenaResults, Tables, arena_results
+from baselines.bench_tables import COMPARED, ArenaResults, Comparison, Tables, arena_results
 from baselines.cells import CellResult, Failure
 from baselines.results import Score
 from baselines.statistics import normalised, rank_distribution
@@ -134,22 +133,24 @@ def leaders(arena: ArenaResults) -> list[str]:
     """Returns one sentence a score: who is the best, by how much, and if that is certain."""
     sentences = []
     for score in COMPARED:
-        worst: dict[str, float] = {}
-        for one in arena.comparisons:
-            if one.score == score.name:
-                worst[one.first] = min(worst.get(one.first, math.inf), one.difference.value)
-        if worst:
-            sentences.append(_verdict(arena, score, max(worst, key=lambda agent: worst[agent])))
+        closest = [_closest_rival(arena, score, agent.name) for agent in arena.results.contestants]
+        known = [one for one in closest if one is not None]
+        if known:
+            sentences.append(_verdict(arena, score, max(known, key=lambda one: one.difference.value).first))
     return sentences
+
+
+def _closest_rival(arena: ArenaResults, score: Score, agent: str) -> Comparison | None:
+    """Returns the comparison of an agent with the best of the others, None where that is not known."""
+    rivals = [one for one in arena.comparisons if one.score == score.name and one.first == agent]
+    return min(rivals, key=lambda one: one.difference.value, default=None)
 
 
 def _verdict(arena: ArenaResults, score: Score, focus: str) -> str:
     """Returns how an agent compares with the best of the others, '' where that is not known."""
-    rivals = [one for one in arena.comparisons if one.score == score.name and one.first == focus]
-    own = arena.results.score(focus, score.name)
-    if not rivals or own is None:
+    rival, own = _closest_rival(arena, score, focus), arena.results.score(focus, score.name)
+    if rival is None or own is None:
         return ""
-    rival = min(rivals, key=lambda one: one.difference.value)
     other = arena.results.score(rival.second, score.name)
     assert other is not None
     name, difference = arena.results.label(score), rival.difference

@@ -41,16 +41,11 @@ from baselines.statistics import (
     worst_decile,
 )
 from baselines.suites import Arena, Contestant
-from gfn_envs.evaluation_results import FAMILY_SCORES, ShownScore, shown_scores
+from gfn_envs.evaluation_results import FAMILY_SCORES, SHOWN_SCORES, ShownScore, shown_scores
 from gfn_envs.metrics import Estimate, FamilyScore, creativity
 
-_SEEN_DISTANCE = Score(
-    "sampled_distance",
-    "distance seen in {samples}",
-    "Total variation between {samples} samples and the exact target; even a perfect sampler shows some.",
-    percent=False,
-    lower_is_better=True,
-)
+_SHOWN = next(score for score in SHOWN_SCORES if score.name == "sampled_distance")
+_SEEN_DISTANCE = Score(_SHOWN.name, _SHOWN.label, _SHOWN.meaning, percent=False, lower_is_better=True)
 COMPARED = (*SCORES, _SEEN_DISTANCE)
 """Scores by which agents are held against each other: how well in one attempt and in k, how much of all, how truly."""
 _RATIOS = ("diversity", "diversity_at_16")

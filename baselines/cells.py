@@ -21,7 +21,7 @@ import numpy as np
 
 from baselines.suites import Arena, Contestant, Problems
 from baselines.tuned import tuned
-from gfn_envs.agents import Budget, TrainableAgent, load_agent
+from gfn_envs.agents import Budget, TrainableAgent, costs_of, load_agent
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
 from gfn_envs.files import finite_json, number_from_json, write_whole
@@ -189,7 +189,7 @@ def _trained(cell: Cell, agents: Path | None) -> tuple[Agent, dict[str, float], 
         return type(agent).load(home / "agent"), _numbers(training["costs"]), tuple(map(_numbers, training["curve"]))
     started = _Clock()
     agent.learn(cell.arena.id, cell.arena.budget, cell.seed, training_keywords(cell.arena))
-    said = {name: float(value) for name, value in getattr(agent, "costs", {}).items() if name not in _MEASURED}
+    said = {name: value for name, value in costs_of(agent).items() if name not in _MEASURED}
     costs = {**said, **started.spent("training")}
     curve = tuple(dict(row) for row in getattr(agent, "curve", ()))
     if home is not None:

@@ -188,9 +188,9 @@ def report(folder: Path, /) -> None:
     from baselines.evaluation_report import write_evaluation_report
     from baselines.report import write_report
     from baselines.results import BenchmarkResults
-    from gfn_envs.evaluation_results import Evaluation
+    from gfn_envs.evaluation_results import EVALUATION_FILE, Evaluation
 
-    evaluation, results = folder / "evaluation.json", folder / "results.json"
+    evaluation, results = folder / EVALUATION_FILE, folder / "results.json"
     if (folder / SUITE_FILE).is_file():
         _, page = load_and_report(folder)
     elif evaluation.is_file():

@@ -14,9 +14,8 @@ from baselines.bench_results import BenchResults, leaders, rank_agents
 from baselines.bench_tables import Tables, arena_results
 from baselines.cells import CellResult, ProblemResult
 from baselines.results import CEILING, CHANCE
-from gfn_envs.evaluation_results import Evaluation
+from gfn_envs.evaluation_results import EVALUATION_FILE, Evaluation
 
-_EVALUATION_FILE = "evaluation.json"
 _DESCRIPTION = "What gfn evaluate wrote of each agent."
 _COSTS = "Costs are what an agent says of its own training."
 
@@ -51,9 +50,9 @@ def _is_folder(word: str) -> bool:
 
 
 def _read(folder: Path) -> Evaluation:
-    file = folder / _EVALUATION_FILE
+    file = folder / EVALUATION_FILE
     if not file.is_file():
-        raise ValueError(f"'{folder}' has no {_EVALUATION_FILE}; gfn evaluate --output writes such a folder")
+        raise ValueError(f"'{folder}' has no {EVALUATION_FILE}; gfn evaluate --output writes such a folder")
     return Evaluation.load(file)
 
 

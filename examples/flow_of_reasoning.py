@@ -46,7 +46,7 @@ from gfn_agents.trainer import StepReport
 from gfn_envs.cli import progress
 from gfn_envs.env import make_text_env
 from gfn_envs.evaluation import evaluate_agent
-from gfn_envs.evaluation_results import Evaluation, shown_scores
+from gfn_envs.evaluation_results import EVALUATION_FILE, Evaluation, shown_scores
 from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
 from gfn_envs.metrics import Estimate
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems
@@ -267,9 +267,9 @@ def train_gflownet(options: Options, task: Any, training: ProblemSet[Any]) -> tu
 
         if trainer.cpu_seconds < most:
             agent.learn(on_step=on_step)
-    own = {"environment_steps": trainer.environment_steps, "cpu_seconds": trainer.cpu_seconds}
+    costs = {name: start.costs[name] + cost for name, cost in agent.costs.items()}
     curve = [{"step": options.warm_start + row["step"], "success": row["success"]} for row in read_history(folder)]
-    return agent, Training({name: start.costs[name] + own[name] for name in own}, start.curve + curve)
+    return agent, Training(costs, start.curve + curve)
 
 
 # -- problems --------------------------------------------------------------------------------------
@@ -320,8 +320,8 @@ def reordered(problem: PrOntoQAProblem, rng: np.random.Generator) -> PrOntoQAPro
 def evaluate(options: Options, method: str) -> Evaluation:
     """Returns the kept evaluation of a method; without one, trains, evaluates and keeps it."""
     folder = options.output / method
-    if (folder / "evaluation.json").is_file():
-        return Evaluation.load(folder / "evaluation.json")
+    if (folder / EVALUATION_FILE).is_file():
+        return Evaluation.load(folder / EVALUATION_FILE)
     task = make_text_env(options.env_id, options.family).task
     training = load_problems(task, options.training_file)
     agent: ProbabilisticAgent

@@ -192,7 +192,7 @@ class GFlowNetAgent:
         options = replace(saved.model_options, device=device)
         policy = policy_folder(home)
         agent = cls(saved.env_id, policy, saved.env_kwargs, saved.template, config=saved.config, model_options=options)
-        spent = saved.costs if policy.parent == home else asdict(read_counters(policy.parent))
+        spent = saved.costs if policy.parent == home else vars(read_counters(policy.parent))
         agent.trainer.environment_steps = int(spent.get("environment_steps", 0))
         agent.trainer.cpu_seconds = float(spent.get("cpu_seconds", 0.0))
         return agent

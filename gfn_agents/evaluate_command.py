@@ -57,7 +57,7 @@ def evaluate(
     """
     import numpy as np
 
-    from gfn_envs.agents import load_agent
+    from gfn_envs.agents import costs_of, load_agent
     from gfn_envs.evaluation import evaluate_agent
     from gfn_envs.files import check_free, write_folder
     from gfn_envs.versions import versions
@@ -76,7 +76,7 @@ def evaluate(
     player = load_agent(agent)
     _warn_of_other_environment(agent, env)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
-    costs = {name: float(value) for name, value in getattr(player, "costs", {}).items()}
+    costs = costs_of(player)
     settings = {
         "env_kwargs": keywords,
         "problems": None if problems is None else str(problems),

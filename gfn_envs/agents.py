@@ -118,6 +118,11 @@ class TrainableAgent(Agent, Protocol):
         ...
 
 
+def costs_of(agent: Agent) -> dict[str, float]:
+    """Returns what an agent says that its training has used up so far, empty if it says nothing."""
+    return {name: float(value) for name, value in getattr(agent, "costs", {}).items()}
+
+
 class FunctionAgent:
     """A plain function as an agent.
 

@@ -17,6 +17,8 @@ from gfn_envs.evaluation import ProblemEvaluation
 from gfn_envs.files import finite_json, number_from_json
 from gfn_envs.metrics import END, Estimate, FamilyScore, summarise
 
+EVALUATION_FILE = "evaluation.json"
+"""In an evaluation's folder, what `Evaluation.load` reads."""
 _WORST = ("success_at_1", "pass_at_k", "coverage")
 
 
@@ -242,7 +244,7 @@ class Evaluation:
         """Returns the text of each file of an evaluation's folder: all as JSON, a table, the trajectories."""
         rows = [json.dumps(trajectory.to_json()) for problem in self.problems for trajectory in problem.trajectories]
         return {
-            "evaluation.json": json.dumps(finite_json(self.to_json()), indent=1, allow_nan=False) + "\n",
+            EVALUATION_FILE: json.dumps(finite_json(self.to_json()), indent=1, allow_nan=False) + "\n",
             "evaluation.csv": self._table(),
             "trajectories.jsonl": "".join(f"{row}\n" for row in rows),
         }
