@@ -12,11 +12,13 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from baselines.arena_results import COMPARED, ArenaResults, Comparison
 from baselines.bench import read_run
+from baselines.bench_exhibits import Found
 from baselines.bench_plots import diversity_plot, rank_plot
 from baselines.bench_results import BenchResults, summarise_run
-from baselines.bench_tables import COMPARED, ArenaResults, Comparison, Found
 from baselines.page import (
+    PAGE_FILE,
     bullets,
     definitions,
     document,
@@ -45,7 +47,6 @@ from gfn_envs.evaluation_results import SHOWN_SCORES, shown_scores
 from gfn_envs.files import finite_json, write_whole
 from gfn_envs.metrics import Estimate
 
-PAGE = "report.html"
 _GALLERY_ROWS = 12
 _PUBLISHED = ("accuracy", "diversity", "diversity_at_16", "creativity")
 _CREATIVITY = ("creativity", "share of all solutions found by anyone that only this agent found; Creativity in papers")
@@ -60,7 +61,7 @@ def load_and_report(folder: Path) -> tuple[BenchResults, Path]:
     results = summarise_run(read_run(folder))
     for name, text in report_files(results).items():
         write_whole(folder / name, text)
-    return results, folder / PAGE
+    return results, folder / PAGE_FILE
 
 
 def report_files(results: BenchResults) -> dict[str, str]:
@@ -69,7 +70,7 @@ def report_files(results: BenchResults) -> dict[str, str]:
         "results.json": json.dumps(finite_json(results.to_json()), indent=1, allow_nan=False) + "\n",
         "scores.csv": csv_report(results),
         "report.md": markdown_report(results),
-        PAGE: html_report(results),
+        PAGE_FILE: html_report(results),
     }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from baselines.arena_results import COMPARED, ArenaResults, Comparison, arena_results
 from baselines.bench import Run
-from baselines.bench_tables import COMPARED, ArenaResults, Comparison, Tables, arena_results
+from baselines.bench_tables import Tables
 from baselines.cells import CellResult, Failure
 from baselines.results import Score
 from baselines.statistics import normalised, rank_distribution

@@ -39,6 +39,7 @@ def demo(
     from rich.console import Console
 
     from baselines.demo import DemoConfig, run_demo
+    from baselines.page import PAGE_FILE
     from baselines.report import text_table, write_report
     from baselines.results import BenchmarkResults
     from gfn_agents.progress import TrainingBar
@@ -57,7 +58,7 @@ def demo(
             results = run_demo(config, output, bar.say, bar.update)
         write_report(results, output)
     out.print(text_table(results))
-    out.print(f"report: {output / 'report.html'}   data: {finished}")
+    out.print(f"report: {output / PAGE_FILE}   data: {finished}")
     if json:
         print_json(results.to_json())
 
@@ -159,9 +160,10 @@ def compare(agents: tuple[str, ...], /, output: Path | None = None, json: bool =
     """
     from rich.console import Console
 
-    from baselines.bench_report import PAGE, differences_table, report_files
+    from baselines.bench_report import differences_table, report_files
     from baselines.compare import compare as compare_evaluations
     from baselines.compare import read_agents
+    from baselines.page import PAGE_FILE
     from gfn_envs.files import check_free, write_folder
 
     if output is not None:
@@ -172,7 +174,7 @@ def compare(agents: tuple[str, ...], /, output: Path | None = None, json: bool =
     out.print(differences_table(results.arenas[0]))
     if output is not None:
         write_folder(output, report_files(results))
-        out.print(f"report: {output / PAGE}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"report: {output / PAGE_FILE}", markup=False, highlight=False, soft_wrap=True)
     if json:
         print_json(results.to_json())
 

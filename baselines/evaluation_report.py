@@ -11,7 +11,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from baselines.canvas import AGENT_COLOURS, CARD, FAINT, INK, LEFT, MUTED, RIGHT, WIDTH, canvas, percent, write
-from baselines.page import bullets, definitions, document, figure, figure_grid, scrolling_table, section, text_html
+from baselines.page import (
+    PAGE_FILE,
+    bullets,
+    definitions,
+    document,
+    figure,
+    figure_grid,
+    scrolling_table,
+    section,
+    text_html,
+)
 from baselines.plots import curve_plot, distribution_plot, score_plot
 from baselines.results import (
     CEILING,
@@ -38,7 +48,7 @@ _ROW = 30
 
 def write_evaluation_report(evaluation: Evaluation, folder: Path) -> Path:
     """Writes report.html, whole or not at all, and returns its path."""
-    page = folder / "report.html"
+    page = folder / PAGE_FILE
     write_whole(page, evaluation_html(evaluation))
     return page
 

@@ -14,6 +14,9 @@ from typing import Any
 from baselines.canvas import COLOURS
 from baselines.results import one_line
 
+PAGE_FILE = "report.html"
+"""Name of every report's page in its folder."""
+
 
 def document(title: str, lead: str, sections: Sequence[str]) -> str:
     """Returns a whole page that loads nothing and runs nothing.

@@ -17,7 +17,17 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from baselines.page import bullets, definitions, document, figure, figure_grid, scrolling_table, section, text_html
+from baselines.page import (
+    PAGE_FILE,
+    bullets,
+    definitions,
+    document,
+    figure,
+    figure_grid,
+    scrolling_table,
+    section,
+    text_html,
+)
 from baselines.plots import curve_plot, distribution_plot, score_plot, tree_plot
 from baselines.results import (
     CEILING,
@@ -36,7 +46,7 @@ DASH = "–"
 
 def write_report(results: BenchmarkResults, folder: Path) -> Path:
     """Writes report.html and results.json, each whole or not at all; returns the path of the page."""
-    page = folder / "report.html"
+    page = folder / PAGE_FILE
     results.save(folder / "results.json")
     write_whole(page, html_report(results))
     return page

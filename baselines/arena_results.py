@@ -1,0 +1,221 @@
+"""All that is computed from the tables of one environment: scores with intervals, comparisons, curves, profiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from baselines.bench_exhibits import Found, distributions, found_solutions
+from baselines.bench_tables import Tables
+from baselines.cells import CellResult
+from baselines.results import CEILING, CHANCE, SCORES, AgentResult, BenchmarkResults, Curve, Score
+from baselines.statistics import (
+    estimate,
+    interval,
+    normalised,
+    paired_difference,
+    performance_profile,
+    probability_of_improvement,
+    resampled_means,
+    table_mean,
+    worst_decile,
+)
+from gfn_envs.evaluation_results import FAMILY_SCORES, SHOWN_SCORES
+from gfn_envs.metrics import Estimate, FamilyScore, creativity
+
+_SHOWN = next(score for score in SHOWN_SCORES if score.name == "sampled_distance")
+_SEEN_DISTANCE = Score(_SHOWN.name, _SHOWN.label, _SHOWN.meaning, percent=False, lower_is_better=True)
+COMPARED = (*SCORES, _SEEN_DISTANCE)
+"""Scores by which agents are held against each other: how well in one attempt and in k, how much of all, how truly."""
+_RATIOS = ("diversity", "diversity_at_16")
+_DECILES = ("success_at_1", "coverage")
+_PARTS = ("distinct_solutions", "distinct_at_16", "pass_at_16")
+"""Scores that only serve to make others."""
+_THRESHOLDS = np.linspace(0.0, 1.0, 51)
+PROFILE_AXES = ("normalised success of at least", "share of problems and seeds")
+CURVE_AXES = ("environment steps", "success of training samples")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How much better the first agent is than the second by one score; turned around where lower is better.
+
+    Attributes:
+        difference: mean of first minus second over the same problems and seeds.
+        improvement: how probably the first is the better one on a problem.
+    """
+
+    score: str
+    first: str
+    second: str
+    difference: Estimate
+    improvement: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaResults:
+    """Everything about one environment of a suite."""
+
+    name: str
+    results: BenchmarkResults
+    comparisons: tuple[Comparison, ...]
+    found: tuple[Found, ...]
+
+
+def arena_results(tables: Tables) -> ArenaResults:
+    """Returns everything about one environment, in which at least one agent has a result."""
+    about, creative = tables.about, _creativity(tables)
+    agents = [
+        AgentResult(name, about[name], {**_scores(tables, name), "creativity": creative[name]}, _costs(tables, name))
+        for name in tables.agents
+    ]
+    results = BenchmarkResults(
+        title=tables.name,
+        environment=tables.env_id,
+        settings=dict(tables.settings),
+        k=tables.k,
+        samples=tables.samples,
+        agents=(
+            AgentResult(CHANCE, "uniformly random legal play", _yardsticks(tables, "chance"), {}),
+            *agents,
+            AgentResult(CEILING, "the exact sampler of the target distribution", _yardsticks(tables, "target"), {}),
+        ),
+        curves=tuple(_curves(tables)),
+        distributions=distributions(tables),
+        profiles=tuple(_profiles(tables)),
+    )
+    return ArenaResults(tables.name, results, tuple(_comparisons(tables)), tuple(found_solutions(tables)))
+
+
+def _scores(tables: Tables, agent: str) -> dict[str, Estimate]:
+    def table(name: str) -> np.ndarray:
+        return tables.table(agent, name)
+
+    scores = {name: estimate(table(name), tables.weights, tables.draws) for name in (*_names(tables.means), *_PARTS)}
+    for name in _RATIOS:
+        scores[name] = _combined(tables, FAMILY_SCORES[name], table)
+
+    def between(name: str) -> np.ndarray:
+        return table(name) if name == "success_at_1" else tables.yardstick(name)
+
+    scores["normalised_score"] = _combined(tables, FAMILY_SCORES["normalised_score"], between)
+    for name in _DECILES:
+        scores[f"worst_decile_{name}"] = worst_decile(table(name), tables.weights, tables.draws)
+    return scores
+
+
+def _yardsticks(tables: Tables, player: str) -> dict[str, Estimate]:
+    """Returns the scores of uniform play, or of the exact sampler and, where it is unknown, of the best there is."""
+
+    def table(name: str) -> np.ndarray:
+        return tables.yardstick(name)
+
+    scores = {}
+    for shown in tables.means:
+        own = table(shown.chance if player == "chance" else shown.target)
+        if player == "target" and shown.best:
+            own = np.where(np.isnan(own), table(shown.best), own)
+        scores[shown.name] = estimate(own, tables.weights, tables.draws)
+    for name in _RATIOS:
+        scores[name] = _combined(tables, FAMILY_SCORES[f"{player}_{name}"], table)
+    for name in _DECILES:
+        shown = next(score for score in tables.means if score.name == name)
+        own = table(shown.chance if player == "chance" else shown.target)
+        scores[f"worst_decile_{name}"] = worst_decile(own, tables.weights, tables.draws)
+    return scores
+
+
+def _names(scores: Sequence[Any]) -> list[str]:
+    return [score.name for score in scores]
+
+
+def _combined(tables: Tables, score: FamilyScore, table: Callable[[str], np.ndarray]) -> Estimate:
+    """Returns a score that is a function of means, with its interval.
+
+    Args:
+        table: returns each part of the score, shape (S, P).
+    """
+    parts = [table(name) for name in score.parts]
+    known = ~np.isnan(sum(parts))
+    parts = [np.where(known, part, np.nan) for part in parts]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = score.combine(*(np.array([table_mean(part, tables.weights)]) for part in parts))
+        resampled = score.combine(*(resampled_means(part, tables.weights, tables.draws) for part in parts))
+    value, resampled = (np.where(np.isfinite(found), found, np.nan) for found in (value, resampled))
+    return interval(float(value[0]), resampled)
+
+
+def _creativity(tables: Tables) -> dict[str, Estimate]:
+    """Returns the mean over seeds of the share of all found solutions that only this agent found."""
+    values: dict[str, list[float]] = {agent: [] for agent in tables.agents}
+    for seed in tables.seeds:
+        found = {agent: _found_names(own[seed]) for agent, own in tables.cells.items() if seed in own}
+        for agent, value in creativity(found).items():
+            values[agent].append(value)
+    return {agent: Estimate(float(np.mean(own)), math.nan, math.nan) for agent, own in values.items()}
+
+
+def _found_names(result: CellResult) -> dict[str, list[str]]:
+    return {
+        problem.problem_id: [name for name, shares in problem.solutions.items() if shares["sampled"] > 0]
+        for problem in result.problems
+    }
+
+
+def _costs(tables: Tables, agent: str) -> dict[str, float]:
+    """Returns the mean cost of a seed."""
+    rows = [result.costs for result in tables.cells[agent].values()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+
+def _curves(tables: Tables) -> list[Curve]:
+    """Returns the mean learning curve over seeds, at every step count that all seeds have come to."""
+    curves = []
+    for agent in tables.agents:
+        rows = [result.curve for result in tables.cells[agent].values()]
+        points = [
+            np.array([(row["environment_steps"], row["success"]) for row in curve if math.isfinite(row["success"])])
+            for curve in rows
+        ]
+        if any(len(own) < 2 for own in points):
+            continue
+        low, high = max(own[0, 0] for own in points), min(own[-1, 0] for own in points)
+        steps = np.unique(np.concatenate([own[:, 0] for own in points]))
+        steps = steps[(steps >= low) & (steps <= high)]
+        mean = np.mean([np.interp(steps, own[:, 0], own[:, 1]) for own in points], axis=0)
+        curves.append(Curve(agent, tuple(steps.tolist()), tuple(mean.tolist()), *CURVE_AXES))
+    return curves
+
+
+def _profiles(tables: Tables) -> list[Curve]:
+    """Returns the performance profile of each agent, by success between chance and optimum."""
+    chance, best = tables.yardstick("chance"), tables.yardstick("optimum")
+    curves = []
+    for agent in tables.agents:
+        table = normalised(tables.table(agent, "success_at_1"), chance, best)
+        if not np.isnan(table).all():
+            shares = performance_profile(table, tables.weights, _THRESHOLDS)
+            curves.append(Curve(agent, tuple(_THRESHOLDS.tolist()), tuple(shares.tolist()), *PROFILE_AXES))
+    return curves
+
+
+def _comparisons(tables: Tables) -> list[Comparison]:
+    compared = []
+    for score in COMPARED:
+        sign = -1.0 if score.lower_is_better else 1.0
+        values = {agent: sign * tables.table(agent, score.name) for agent in tables.agents}
+        known = [agent for agent, table in values.items() if not np.isnan(table).all()]
+        if score is _SEEN_DISTANCE and not any(np.isnan(tables.table(a, "total_variation")).all() for a in known):
+            continue  # the exact one says the same and more
+        for first, second in permutations(known, 2):
+            pair = values[first], values[second], tables.weights, tables.draws
+            compared.append(
+                Comparison(score.name, first, second, paired_difference(*pair), probability_of_improvement(*pair))
+            )
+    return compared
