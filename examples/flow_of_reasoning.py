@@ -98,6 +98,8 @@ class Options:
         problems_per_step: problems of each optimizer step.
         samples_per_problem: fresh episodes of each of them.
         demonstrations: most solver plans of each, for SFT and, through replay, for the GFlowNet.
+        epsilon: share of random actions in the GFlowNet's samples. A policy that is sure, as one after SFT is, gives
+            them less than the target leaves to failures, and to learn that outweighs all else.
         beta: the GFlowNet's target, which is a yardstick of all, is proportional to R^beta.
         learning_rate: of SFT, and of the GFlowNet if it has no other.
         gflownet_learning_rate: of the GFlowNet.
@@ -121,6 +123,7 @@ class Options:
     problems_per_step: int = 4
     samples_per_problem: int = 4
     demonstrations: int = 4
+    epsilon: float = 0.0
     beta: float = 1.0
     learning_rate: float = 1e-4
     gflownet_learning_rate: float | None = None
@@ -243,6 +246,7 @@ def train_gflownet(options: Options, task: Any, training: ProblemSet[Any]) -> tu
         steps=options.steps - options.warm_start,
         problems_per_step=options.problems_per_step,
         samples_per_problem=options.samples_per_problem,
+        epsilon=options.epsilon,
         beta=options.beta,
         learning_rate=options.gflownet_learning_rate or options.learning_rate,
         warmup_steps=options.warmup_steps,

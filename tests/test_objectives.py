@@ -738,6 +738,26 @@ def test_forward_looking_without_its_boundary_means_nothing():
     assert distance(name, place, policy) > 0.1
 
 
+def test_a_random_failure_turns_the_step_of_a_sure_policy_around():
+    """Of right, wrong and silly actions the last has e^-20: with a sample of it, a step makes right ones rarer."""
+    logits = torch.tensor([3.5, 0.0, -16.5], dtype=torch.float64, requires_grad=True)
+    log_rewards = torch.tensor([0.0, -9.2, -9.2], dtype=torch.float64)
+
+    def gain(drawn):
+        """Returns by how much the log-probability of the right action grows in a step of length 1."""
+        batch = batch_of([[0.0] for _ in drawn], log_rewards[drawn].tolist(), group=[0] * len(drawn))
+        log_pf = logits.log_softmax(dim=0)[drawn][:, None]
+        loss = OBJECTIVES["vargrad"].loss(replace(batch, log_pf=log_pf), TrainConfig(samples_per_problem=len(drawn)))
+        (gradient,) = torch.autograd.grad(loss, logits)
+        (wanted,) = torch.autograd.grad(logits.log_softmax(dim=0)[0], logits)
+        return float(-gradient @ wanted)
+
+    right, wrong, silly = 0, 1, 2
+    assert gain([right, right, wrong]) > 0.01
+    assert gain([right, right, wrong, silly]) < 0
+    assert gain([right, right, wrong, wrong]) > 0.01
+
+
 def test_trajectory_balance_under_chance_is_never_zero():
     """Nor is its best policy the one of the expected flows."""
     policy, loss = train_table("trajectory_balance", "blackjack")
