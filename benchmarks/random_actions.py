@@ -1,4 +1,4 @@
-"""Whether a step along the GFlowNet's gradient helps unseen problems, with random actions among its samples and without.
+"""Whether a step along a GFlowNet's gradient helps unseen problems, with random actions in its samples and without.
 
 A policy that is sure gives a random action far less than the target leaves to failures. Balance then asks for more of
 it, with the force of a solution (Huber), and as the gradient of a log-probability is large where the probability is
@@ -90,7 +90,7 @@ def success_gradient(
 def batch_gradient(
     task: Task[Any, Any], policy: LanguageModelPolicy, problems: list[Any], epsilon: float, config: TrainConfig
 ) -> tuple[Tensor, float]:
-    """Returns the gradient of VarGrad on samples and a demonstration of each problem, and the share of solved samples."""
+    """Returns the gradient of VarGrad on samples and a demonstration of each problem, and how many samples are right."""
     streams = {problem.id: np.random.default_rng([config.seed, n]) for n, problem in enumerate(problems)}
     repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
     fresh = rollout(task, Tempered(policy, 1.0, epsilon), repeated, streams)
@@ -110,7 +110,7 @@ def main() -> None:
     unseen = task.problems().split("validation").take(options.unseen, rng)
     wanted = success_gradient(task, policy, list(unseen), rng)
     training = task.problems().split("train")
-    print("epsilon  beta  solved  cosine (standard error)  batches that help  gradient norm  CPU s", flush=True)
+    print("epsilon  beta  solved         cosine (standard error)  batches that help  gradient norm  CPU s", flush=True)
     for epsilon, beta in product(options.epsilons, options.betas):
         started, cosines, norms, solved = time.process_time(), [], [], []
         for number in range(options.batches):
@@ -122,11 +122,9 @@ def main() -> None:
             solved.append(success)
         error = np.std(cosines, ddof=1) / np.sqrt(len(cosines))
         helping = np.mean(np.array(cosines) > 0)
-        print(
-            f"{epsilon:7.3f}  {beta:4g}  {np.mean(solved):6.3f}  {np.mean(cosines):+.3f} ({error:.3f})           {helping:17.0%}"
-            f"  {np.median(norms):13.2f}  {time.process_time() - started:5.0f}",
-            flush=True,
-        )
+        row = f"{epsilon:7.3f}  {beta:4g}  {np.mean(solved):6.3f}  {np.mean(cosines):+23.3f} ({error:.3f})"
+        row += f"  {helping:18.0%}  {np.median(norms):13.2f}  {time.process_time() - started:5.0f}"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":
