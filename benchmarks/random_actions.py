@@ -90,7 +90,7 @@ def success_gradient(
 def batch_gradient(
     task: Task[Any, Any], policy: LanguageModelPolicy, problems: list[Any], epsilon: float, config: TrainConfig
 ) -> tuple[Tensor, float]:
-    """Returns the gradient of VarGrad on samples and a demonstration of each problem, and how many samples are right."""
+    """Returns the gradient of VarGrad on samples and a demonstration of each problem, and the share solved."""
     streams = {problem.id: np.random.default_rng([config.seed, n]) for n, problem in enumerate(problems)}
     repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
     fresh = rollout(task, Tempered(policy, 1.0, epsilon), repeated, streams)
