@@ -56,7 +56,8 @@ class TrainConfig:
         max_steps: episodes that take longer break off after so many steps and are learned from as they are.
         temperature: sampling temperature of the behaviour policy.
         temperature_end: where it goes by the schedule; default: it stays.
-        epsilon: probability of a uniformly random legal action in the behaviour policy.
+        epsilon: probability of a uniformly random legal action in the behaviour policy. This harms a policy that is
+            sure, unless the target leaves next to nothing to failures (docs/mathematics.md, the sixth trap).
         epsilon_end: where it goes by the schedule; default: it stays.
         schedule: the way of both between start and end.
         schedule_steps: steps until both are at their end.
@@ -100,7 +101,7 @@ class TrainConfig:
     max_steps: int | None = None
     temperature: float = 1.0
     temperature_end: float | None = None
-    epsilon: float = 0.02
+    epsilon: float = 0.0
     epsilon_end: float | None = None
     schedule: ScheduleKind = "linear"
     schedule_steps: int = 100
