@@ -13,7 +13,7 @@ import numpy as np
 from baselines.bench_exhibits import Found, distributions, found_solutions
 from baselines.bench_tables import Tables
 from baselines.cells import CellResult
-from baselines.results import CEILING, CHANCE, SCORES, AgentResult, BenchmarkResults, Curve, Score
+from baselines.results import CEILING, CHANCE, SCORES, SEEN_DISTANCE, AgentResult, BenchmarkResults, Curve
 from baselines.statistics import (
     estimate,
     interval,
@@ -25,12 +25,10 @@ from baselines.statistics import (
     table_mean,
     worst_decile,
 )
-from gfn_envs.evaluation_results import FAMILY_SCORES, SHOWN_SCORES
+from gfn_envs.evaluation_results import FAMILY_SCORES
 from gfn_envs.metrics import Estimate, FamilyScore, creativity
 
-_SHOWN = next(score for score in SHOWN_SCORES if score.name == "sampled_distance")
-_SEEN_DISTANCE = Score(_SHOWN.name, _SHOWN.label, _SHOWN.meaning, percent=False, lower_is_better=True)
-COMPARED = (*SCORES, _SEEN_DISTANCE)
+COMPARED = (*SCORES, SEEN_DISTANCE)
 """Scores by which agents are held against each other: how well in one attempt and in k, how much of all, how truly."""
 _RATIOS = ("diversity", "diversity_at_16")
 _DECILES = ("success_at_1", "coverage")
@@ -211,7 +209,7 @@ def _comparisons(tables: Tables) -> list[Comparison]:
         sign = -1.0 if score.lower_is_better else 1.0
         values = {agent: sign * tables.table(agent, score.name) for agent in tables.agents}
         known = [agent for agent, table in values.items() if not np.isnan(table).all()]
-        if score is _SEEN_DISTANCE and not any(np.isnan(tables.table(a, "total_variation")).all() for a in known):
+        if score is SEEN_DISTANCE and not any(np.isnan(tables.table(a, "total_variation")).all() for a in known):
             continue  # the exact one says the same and more
         for first, second in permutations(known, 2):
             pair = values[first], values[second], tables.weights, tables.draws

@@ -41,8 +41,9 @@ from baselines.report import (
     score_figures,
     score_meanings,
     score_table,
+    text_table,
 )
-from baselines.results import CEILING, CHANCE, SCORES, Score, one_line
+from baselines.results import CEILING, CHANCE, Score, one_line
 from gfn_envs.evaluation_results import SHOWN_SCORES, shown_scores
 from gfn_envs.files import finite_json, write_whole
 from gfn_envs.metrics import Estimate
@@ -320,19 +321,7 @@ def _method(results: BenchResults) -> tuple[str, ...]:
 # -- tables ----------------------------------------------------------------------------------------
 def text_tables(results: BenchResults) -> list[Table]:
     """Returns for the terminal one table of scores an environment, without intervals."""
-    tables = []
-    for arena in results.arenas:
-        table = Table(title=Text(one_line(arena.name)))
-        table.add_column("agent")
-        for score in SCORES:
-            table.add_column(arena.results.label(score), justify="right")
-        for agent in arena.results.rows:
-            estimates = [arena.results.score(agent.name, score.name) for score in SCORES]
-            cells = [score.text(e.value) if e else DASH for score, e in zip(SCORES, estimates, strict=True)]
-            style = "dim" if agent.name in (CHANCE, CEILING) else ""
-            table.add_row(Text(one_line(agent.name)), *map(Text, cells), style=style)
-        tables.append(table)
-    return tables
+    return [text_table(arena.results) for arena in results.arenas]
 
 
 def differences_table(arena: ArenaResults) -> Table:

@@ -30,7 +30,6 @@ from baselines.results import (
     CEILING,
     CHANCE,
     OTHER_MOVES,
-    SCORES,
     BenchmarkResults,
     Curve,
     DistributionExhibit,
@@ -100,7 +99,7 @@ def curve_plot(results: BenchmarkResults, curves: Sequence[Curve]) -> str:
     """Returns curves of one quantity as SVG; chance and ceiling are marked if it is a score."""
     colours = agent_colours(results)
     x_label, y_label = curves[0].x_label, curves[0].y_label
-    score = next((score for score in SCORES if y_label in (score.name, results.label(score))), None)
+    score = next((score for score in results.main_scores if y_label in (score.name, results.label(score))), None)
     key = KEY_ROW * len(curves) + 12
     height = key + 240
     with canvas(f"curve-{results.title}-{x_label}-{y_label}", WIDTH, height) as (whole, finish):

@@ -32,7 +32,6 @@ from baselines.plots import curve_plot, distribution_plot, score_plot, tree_plot
 from baselines.results import (
     CEILING,
     CHANCE,
-    SCORES,
     BenchmarkResults,
     Curve,
     DistributionExhibit,
@@ -57,23 +56,23 @@ def text_table(results: BenchmarkResults) -> Table:
     """Returns the scores of all agents for the terminal, without intervals."""
     table = Table(title=Text(one_line(results.title)))
     table.add_column("agent")
-    for score in SCORES:
+    for score in results.main_scores:
         table.add_column(results.label(score), justify="right")
     for agent in results.rows:
         style = "dim" if agent.name in (CHANCE, CEILING) else ""
-        cells = [_value(results, agent.name, score) for score in SCORES]
+        cells = [_value(results, agent.name, score) for score in results.main_scores]
         table.add_row(Text(one_line(agent.name)), *map(Text, cells), style=style)
     return table
 
 
 def markdown_table(results: BenchmarkResults) -> str:
     """Returns the scores of all agents with their intervals as a Markdown table."""
-    heads = ["agent", *(results.label(score) for score in SCORES)]
-    lines = [heads, ["---", *["---:"] * len(SCORES)]]
+    heads = ["agent", *(results.label(score) for score in results.main_scores)]
+    lines = [heads, ["---", *["---:"] * len(results.main_scores)]]
     for agent in results.rows:
         cells = [
             " ".join(filter(None, (_value(results, agent.name, score), _interval(results, agent.name, score))))
-            for score in SCORES
+            for score in results.main_scores
         ]
         lines.append([markdown_text(agent.name), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -146,10 +145,11 @@ def _lead(results: BenchmarkResults) -> str:
 
 def score_table(results: BenchmarkResults) -> str:
     """Returns the scores of all agents with their intervals."""
-    heads = "".join(f'<th scope="col" class="number">{text_html(results.label(score))}</th>' for score in SCORES)
+    scores = results.main_scores
+    heads = "".join(f'<th scope="col" class="number">{text_html(results.label(score))}</th>' for score in scores)
     rows = []
     for agent in results.rows:
-        cells = "".join(_score_cell(results, agent.name, score) for score in SCORES)
+        cells = "".join(_score_cell(results, agent.name, score) for score in scores)
         kind = ' class="yardstick"' if agent.name in (CHANCE, CEILING) else ""
         about = f"<small>{text_html(agent.description)}</small>" if agent.description else ""
         rows.append(f'<tr{kind}><th scope="row">{text_html(agent.name)}{about}</th>{cells}</tr>\n')
@@ -164,13 +164,14 @@ def _score_cell(results: BenchmarkResults, agent_name: str, score: Score) -> str
 
 def score_meanings(results: BenchmarkResults) -> str:
     """Returns what each score means."""
-    entries = (f"<dt>{text_html(results.label(s))}</dt><dd>{text_html(results.meaning(s))}</dd>\n" for s in SCORES)
+    scores = results.main_scores
+    entries = (f"<dt>{text_html(results.label(s))}</dt><dd>{text_html(results.meaning(s))}</dd>\n" for s in scores)
     return f"<dl>\n{''.join(entries)}</dl>\n"
 
 
 def score_figures(results: BenchmarkResults) -> list[str]:
     """Returns one figure a score: every agent between chance and ceiling."""
-    shown = [s for s in SCORES if any(results.score(agent.name, s.name) for agent in results.contestants)]
+    shown = [s for s in results.main_scores if any(results.score(agent.name, s.name) for agent in results.contestants)]
     return [figure(score_plot(results, s), text_html(results.label(s)), text_html(results.meaning(s))) for s in shown]
 
 
@@ -179,7 +180,7 @@ def curve_figures(results: BenchmarkResults) -> list[str]:
     groups: dict[tuple[str, str], list[Curve]] = {}
     for curve in results.curves:
         groups.setdefault((curve.x_label, curve.y_label), []).append(curve)
-    labels = {score.name: results.label(score) for score in SCORES}
+    labels = {score.name: results.label(score) for score in results.main_scores}
     return [
         figure(curve_plot(results, curves), text_html(labels.get(y, y)), f"by {text_html(x)}")
         for (x, y), curves in groups.items()

@@ -24,6 +24,7 @@ from baselines.results import (
     NO_SOLUTION,
     OTHER_MOVES,
     SCORES,
+    SEEN_DISTANCE,
     AgentResult,
     BenchmarkResults,
     Curve,
@@ -94,6 +95,26 @@ def page(results) -> str:
 
 
 # -- results -------------------------------------------------------------------------------------
+def test_the_seen_distance_stands_in_where_nobody_has_an_exact_one(results):
+    def renamed(name):
+        """Returns the results with the exact distance of all but chance under another name."""
+        names = {"total_variation": name}
+        agents = [
+            agent
+            if agent.name == CHANCE  # of a yardstick alone there is nothing to compare
+            else replace(agent, scores={names.get(own, own): estimate for own, estimate in agent.scores.items()})
+            for agent in results.agents
+        ]
+        return replace(results, agents=tuple(agents))
+
+    assert results.main_scores == SCORES
+    seen = renamed("sampled_distance")
+    assert seen.main_scores == (*SCORES[:-1], SEEN_DISTANCE)
+    assert "distance seen in 8" in markdown_table(seen)
+    assert "distance to target" not in markdown_table(seen)
+    assert renamed("unknown").main_scores == SCORES
+
+
 def test_results_return_from_disk(results, tmp_path: Path):
     results = replace(results, agents=results.agents[2:], curves=results.curves[:1])  # NaN is not equal to itself
     path = tmp_path / "deep" / "results.json"
