@@ -9,7 +9,7 @@ place in the target, and random ones show what not to do.
 
     python benchmarks/random_actions.py
     python benchmarks/random_actions.py --model runs/flow_of_reasoning/warm-start --env PrOntoQA \\
-        --options '{"ontology": "true", "slack": 0, "hops": 3}'
+        --options '{"ontology": "true", "slack": 0, "hops": 3}' --problems runs/flow_of_reasoning/training.jsonl
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import time
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.objectives import OBJECTIVES
 from gfn_envs.env import make_text_env
+from gfn_envs.problems import load_problems
 from gfn_envs.rollout import rollout
 from gfn_envs.task import Task
 
@@ -48,6 +50,7 @@ class Options:
         model: "default", a hub name or a folder, such as one after supervised fine-tuning.
         env: environment.
         options: its keywords, as JSON.
+        problems: file of the problems that batches are drawn from; default: generated ones of the training split.
         epsilons: shares of random actions.
         betas: the target is proportional to R^beta: the larger, the less it leaves to failures.
         batches: for each pair of them.
@@ -58,6 +61,7 @@ class Options:
     model: str = "default"
     env: str = "BlocksWorld"
     options: str = "{}"
+    problems: Path | None = None
     epsilons: tuple[float, ...] = (0.0, 0.02)
     betas: tuple[float, ...] = (1.0, 10.0)
     batches: int = 8
@@ -109,7 +113,7 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     unseen = task.problems().split("validation").take(options.unseen, rng)
     wanted = success_gradient(task, policy, list(unseen), rng)
-    training = task.problems().split("train")
+    training = load_problems(task, options.problems) if options.problems else task.problems().split("train")
     print("epsilon  beta  solved         cosine (standard error)  batches that help  gradient norm  CPU s", flush=True)
     for epsilon, beta in product(options.epsilons, options.betas):
         started, cosines, norms, solved = time.process_time(), [], [], []
