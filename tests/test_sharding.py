@@ -29,7 +29,7 @@ LONG = PromptTemplate("Make 24. " * 10)
 THINKING = PromptTemplate("Make 24. " * 10, thought_tokens=3)
 # GPT-2 is in float64 throughout; the norms of Llama and Mistral are float32.
 CASES = {
-    "gpt2": ({"local_search": "greedy", "branches_per_sample": 1}, PromptTemplate()),
+    "gpt2": ({"local_search": "greedy", "branches_per_sample": 1, "epsilon": 0.02}, PromptTemplate()),
     "gpt2 flows": ({"objective": "detailed_balance"}, PromptTemplate()),
     "gpt2 reference": ({"objective": "relative_trajectory_balance"}, LONG),
     "gpt2 thoughts": ({}, THINKING),
