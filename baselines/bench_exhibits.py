@@ -92,4 +92,6 @@ def found_solutions(tables: Tables) -> list[Found]:
                     {agent: tuple(shares.get(name, 0.0) for name in ordered) for agent, shares in agents.items()},
                 )
             )
-    return gallery[:_GALLERY_PROBLEMS]
+            if len(gallery) == _GALLERY_PROBLEMS:
+                break
+    return gallery

@@ -4,7 +4,7 @@ A policy that is sure gives a random action far less than the target leaves to f
 it, with the force of a solution (Huber), and as the gradient of a log-probability is large where the probability is
 small, such a trajectory outweighs all others of its batch. Shown is the cosine between minus the gradient of the loss
 and the gradient of success on problems of the validation split, whose solutions nobody but this script reads: above 0
-a step helps. Batches are drawn anew for each epsilon, from the same seeds. With a large beta failures have hardly any
+a step helps. Batches are drawn once for each epsilon, from the same seeds. With a large beta failures have hardly any
 place in the target, and random ones show what not to do.
 
     python benchmarks/random_actions.py
@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,13 @@ from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.objectives import OBJECTIVES
 from gfn_envs.env import make_text_env
-from gfn_envs.problems import load_problems
+from gfn_envs.problems import ProblemSource, load_problems
 from gfn_envs.rollout import rollout
 from gfn_envs.task import Task
+from gfn_envs.trajectory import Trajectory
 
+_SAMPLES = 4
+"""Of each problem."""
 _AT_ONCE = 4
 """Unseen problems of one evaluation of the policy: their activations are kept."""
 
@@ -91,16 +93,21 @@ def success_gradient(
     return torch.stack(parts).sum(dim=0)
 
 
-def batch_gradient(
-    task: Task[Any, Any], policy: LanguageModelPolicy, problems: list[Any], epsilon: float, config: TrainConfig
-) -> tuple[Tensor, float]:
-    """Returns the gradient of VarGrad on samples and a demonstration of each problem, and the share solved."""
-    streams = {problem.id: np.random.default_rng([config.seed, n]) for n, problem in enumerate(problems)}
-    repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
+def sampled(
+    task: Task[Any, Any], policy: LanguageModelPolicy, training: ProblemSource[Any], epsilon: float, seed: int
+) -> list[Trajectory]:
+    """Returns samples of a batch of problems, and a demonstration of each."""
+    problems = list(training.take(TrainConfig.problems_per_step, np.random.default_rng(seed)))
+    streams = {problem.id: np.random.default_rng([seed, n]) for n, problem in enumerate(problems)}
+    repeated = [problem for problem in problems for _ in range(_SAMPLES)]
     fresh = rollout(task, Tempered(policy, 1.0, epsilon), repeated, streams)
-    shown = [t for problem in problems for t in demonstrations(task, problem, 1, streams[problem.id])]
-    loss = OBJECTIVES[config.objective].loss(scored_batch(policy, fresh + shown, config.beta), config)
-    return gradient(policy, loss), sum(trajectory.success for trajectory in fresh) / len(fresh)
+    return fresh + [t for problem in problems for t in demonstrations(task, problem, 1, streams[problem.id])]
+
+
+def vargrad_gradient(policy: LanguageModelPolicy, trajectories: list[Trajectory], beta: float) -> Tensor:
+    """Returns the gradient of VarGrad."""
+    config = TrainConfig(beta=beta)
+    return gradient(policy, OBJECTIVES["vargrad"].loss(scored_batch(policy, trajectories, beta), config))
 
 
 def main() -> None:
@@ -115,20 +122,19 @@ def main() -> None:
     wanted = success_gradient(task, policy, list(unseen), rng)
     training = load_problems(task, options.problems) if options.problems else task.problems().split("train")
     print("epsilon  beta  solved         cosine (standard error)  batches that help  gradient norm  CPU s", flush=True)
-    for epsilon, beta in product(options.epsilons, options.betas):
-        started, cosines, norms, solved = time.process_time(), [], [], []
-        for number in range(options.batches):
-            config = TrainConfig(samples_per_problem=4, beta=beta, seed=options.seed + number)
-            problems = list(training.take(config.problems_per_step, np.random.default_rng(config.seed)))
-            pull, success = batch_gradient(task, policy, problems, epsilon, config)
-            norms.append(float(pull.norm()))
-            cosines.append(-float(pull @ wanted / (pull.norm() * wanted.norm()).clamp_min(1e-12)))
-            solved.append(success)
-        error = np.std(cosines, ddof=1) / np.sqrt(len(cosines))
-        helping = np.mean(np.array(cosines) > 0)
-        row = f"{epsilon:7.3f}  {beta:4g}  {np.mean(solved):6.3f}  {np.mean(cosines):+23.3f} ({error:.3f})"
-        row += f"  {helping:18.0%}  {np.median(norms):13.2f}  {time.process_time() - started:5.0f}"
-        print(row, flush=True)
+    for epsilon in options.epsilons:
+        batches = [sampled(task, policy, training, epsilon, options.seed + n) for n in range(options.batches)]
+        solved = np.mean([t.success for batch in batches for t in batch if t.source == "policy"])
+        for beta in options.betas:
+            started = time.process_time()
+            pulls = [vargrad_gradient(policy, batch, beta) for batch in batches]
+            norms = np.array([float(pull.norm()) for pull in pulls])
+            along = np.array([-float(pull @ wanted / wanted.norm()) for pull in pulls])
+            cosines = along / norms.clip(min=1e-12)
+            error = np.std(cosines, ddof=1) / np.sqrt(len(cosines))
+            row = f"{epsilon:7.3f}  {beta:4g}  {solved:6.3f}  {np.mean(cosines):+23.3f} ({error:.3f})"
+            row += f"  {np.mean(cosines > 0):18.0%}  {np.median(norms):13.2f}  {time.process_time() - started:5.0f}"
+            print(row, flush=True)
 
 
 if __name__ == "__main__":
