@@ -47,6 +47,7 @@ class BenchResults:
     Attributes:
         verdicts: sentences that say where the suite's focus is the best agent and where it is not.
         failures: sentences about the cells without a result.
+        versions: what the cells were run with; all that there were, where these differ.
         suite_text: the suite file.
     """
 
@@ -91,7 +92,7 @@ def summarise_run(run: Run) -> BenchResults:
         failures=_failures(run),
         quoted=run.suite.quoted,
         notes=(*_ALIKE, *_notes(run)),
-        versions=next(outcome.versions for outcome in run.outcomes if isinstance(outcome, CellResult)),
+        versions=_versions(run),
         suite_text=run.suite.text,
     )
 
@@ -198,3 +199,13 @@ def _notes(run: Run) -> tuple[str, ...]:
         f"{arena}: {note}" if len(agents) == everybody else f"{arena}, {', '.join(agents)}: {note}"
         for (arena, note), agents in about.items()
     )
+
+
+def _versions(run: Run) -> dict[str, str]:
+    """Returns the versions that the cells were run with: a folder is filled by runs that may be months apart."""
+    found: dict[str, list[str]] = {}
+    for outcome in run.outcomes:
+        for name, version in outcome.versions.items() if isinstance(outcome, CellResult) else ():
+            if version not in found.setdefault(name, []):
+                found[name].append(version)
+    return {name: " and ".join(versions) for name, versions in found.items()}

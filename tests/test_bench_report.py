@@ -76,6 +76,15 @@ def test_scores_are_means_over_seeds_and_problems(run: Run, results: BenchResult
     assert line.results.score("walker", "diversity").value == pytest.approx(distinct / solved)
 
 
+def test_a_run_that_went_on_with_another_version_names_both(run: Run, results: BenchResults):
+    played = next(outcome for outcome in run.outcomes if isinstance(outcome, CellResult))
+    newer = replace(played, versions={**played.versions, "gfn-gym": "99.0"})
+    outcomes = tuple(newer if outcome is played else outcome for outcome in run.outcomes)
+    found = summarise_run(replace(run, outcomes=outcomes)).versions
+    assert sorted(found.pop("gfn-gym").split(" and ")) == sorted(["99.0", played.versions["gfn-gym"]])
+    assert found == {name: version for name, version in results.versions.items() if name != "gfn-gym"}
+
+
 def test_comparisons_are_of_all_pairs_and_mirrored(results: BenchResults):
     line = results.arenas[0]
     pairs = {(one.score, one.first, one.second): one for one in line.comparisons}
