@@ -57,7 +57,7 @@ def test_make_default_policy(run, tmp_path):
     assert "training split" in (tmp_path / "policy" / "README.md").read_text()
     shares = {"Game24": 0.2, "BlocksWorld": 0.2, "PrOntoQA": 0.2, "BlackJack": 0.2, "ALFWorld": 0.2}
     options = ("--minutes", 0.02, "--start", tmp_path / "policy", "--output", tmp_path / "longer")
-    run("make_default_policy.py", *options, "--shares", json.dumps(shares))
+    run("make_default_policy.py", *options, "--shares", json.dumps(shares), "--new", *list(shares)[1:])
     longer = load_policy(tmp_path / "longer")
 
     def lengths(text):
