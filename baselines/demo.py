@@ -75,7 +75,6 @@ class DemoConfig:
             steps=self.steps,
             problems_per_step=4,
             samples_per_problem=12,
-            epsilon=0.02,
             replay_per_problem=4,
             demonstrations_per_problem=4,
             learning_rate=2e-4,
