@@ -31,11 +31,12 @@ Learning rate. Where the model has read much, the rate of `TrainConfig`, 3e-4, u
 Warm start. In PrOntoQA that draft saw no success, from which no policy gradient can start (as in BlackJack with a
 model that had read none of it: reinforce 0.00 after 4,033 steps). So all four objectives first imitate demonstrations,
 which count as steps, with the options of sft. After 2,000 steps, 1,000 of them demonstrated: gflownet 0.84 and 0.16,
-grpo 0.85 and 0.15; sft, after 1,008 steps with 3e-4: 0.88 and 0.12. From the embedded policy as it ships, after 1,200
-steps, over 12 problems of the validation split: BlocksWorld (4 steps) 0.82 and 0.18 before training, sft 0.96 and 0.04,
-gflownet 0.90 and 0.10 without a warm start, 0.95 and 0.05 after 800 demonstrated steps, and the same after 900 with
-demonstrations in replay, which off-policy objectives alone can use, as grpo with 900; PrOntoQA (easy) 0.42 and 0.58
-before training, sft 0.998 and 0.002, gflownet 0.45 and 0.55 without a warm start, 0.994 and 0.006 after 900 steps.
+grpo 0.85 and 0.15; sft, after 1,008 steps with 3e-4: 0.88 and 0.12. From a later policy, which could hardly prove yet,
+after 1,200 steps, over 12 problems of the validation split: BlocksWorld (4 steps) 0.82 and 0.18 before training, sft
+0.96 and 0.04, gflownet 0.90 and 0.10 without a warm start, 0.95 and 0.05 after 800 demonstrated steps, and the same
+after 900 with demonstrations in replay, which off-policy objectives alone can use, as grpo with 900; PrOntoQA (easy)
+0.42 and 0.58 before training, sft 0.998 and 0.002, gflownet 0.45 and 0.55 without a warm start, 0.994 and 0.006 after
+900 steps.
 With few training problems uniformly random actions do harm: after 5,000 steps on 15 problems of BlocksWorld (4 steps;
 paper suite, 21 problems of the validation split, two seeds) gflownet has 0.87 and 0.14 with an epsilon of 0.02,
 and 0.92 and 0.09 without; grpo, which has none, 0.94 and 0.07. A smaller rate, warm-up, local search, no warm start or
