@@ -172,7 +172,10 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
     assert document["settings"]["costs"] == {name: last[name] for name in ("environment_steps", "cpu_seconds")}
     assert document["chance"]["value"] < document["optimum"]["value"] == 1.0
     assert document["elbo"]["value"] < document["log_z"]["value"]
-    assert 0 < document["target_sampled_distance"]["value"] < document["sampled_distance"]["value"] <= 1
+    assert document["target_total_variation"]["value"] < 1e-9 < document["total_variation"]["value"] <= 1
+    # No order between these: eight samples of a good policy can lie nearer than those of the target do on average.
+    for key in ("target_sampled_distance", "sampled_distance"):
+        assert 0 < document[key]["value"] <= 1
     for row in document["problems"]:
         assert len(row["solutions"]) == row["n_solutions"]
         assert sum(p["agent"] for p in row["solutions"].values()) == pytest.approx(row["exact_success"])
