@@ -160,11 +160,11 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
     assert json.loads(out)["steps"] == 3
 
     status, out, _ = gfn(
-        "evaluate", run, GAME, "--problems", puzzles, "--samples", "8", "--k", "4", "--exact", "--json"
+        "evaluate", run, GAME, "--problems", puzzles, "--samples", "64", "--k", "4", "--exact", "--json"
     )
     document = json.loads(out)
     assert status == 0
-    assert (document["k"], document["samples"], document["n_problems"]) == (4, 8, 2)
+    assert (document["k"], document["samples"], document["n_problems"]) == (4, 64, 2)
     for key in ("success_at_1", "pass_at_k", "distinct_solutions", "coverage", "chance", "optimum", "total_variation"):
         low, high = document[key]["interval"]
         assert low <= document[key]["value"] <= high
@@ -173,9 +173,8 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
     assert document["chance"]["value"] < document["optimum"]["value"] == 1.0
     assert document["elbo"]["value"] < document["log_z"]["value"]
     assert document["target_total_variation"]["value"] < 1e-9 < document["total_variation"]["value"] <= 1
-    # No order between these: eight samples of a good policy can lie nearer than those of the target do on average.
-    for key in ("target_sampled_distance", "sampled_distance"):
-        assert 0 < document[key]["value"] <= 1
+    # With samples enough: a few of a good policy can lie nearer than those of the target do on average.
+    assert 0 < document["target_sampled_distance"]["value"] < document["sampled_distance"]["value"] <= 1
     for row in document["problems"]:
         assert len(row["solutions"]) == row["n_solutions"]
         assert sum(p["agent"] for p in row["solutions"].values()) == pytest.approx(row["exact_success"])
