@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from baselines.suites import Arena, Contestant, Problems
-from baselines.tuned import tuned
+from baselines.tuned import POLICY_METHODS, tuned
+from gfn_agents.default_policy import default_policy_digest
 from gfn_envs.agents import Budget, TrainableAgent, costs_of, load_agent
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
@@ -33,6 +34,8 @@ from gfn_envs.versions import versions
 from gfn_envs.wrapped import Wrapped
 
 _TRAINING_FILE = "training.json"
+_POLICY_AGENTS = ("default", "untrained", "sft", *POLICY_METHODS)
+"""Agents that are the embedded policy, or start from it, unless they are given another model."""
 _MEASURED = ("seconds", "cpu_seconds")
 """What an agent need not say of itself, because it is measured here."""
 _FORMAT = 1
@@ -60,7 +63,7 @@ class Cell:
         described["arena"].pop("name")
         described["contestant"].pop("name")
         values: dict[str, Any] = json.loads(json.dumps({"format": _FORMAT, **described, "tuned": self._tuned}))
-        return values
+        return {**values, **self._embedded_policy}
 
     @property
     def _tuned(self) -> dict[str, dict[str, Any]]:
@@ -69,6 +72,13 @@ class Cell:
         own = tuned(method, env_id)
         warm = {**own, **self.contestant.options}.get("warm_start")
         return {method: own, **({"sft": tuned("sft", env_id)} if warm else {})}
+
+    @property
+    def _embedded_policy(self) -> dict[str, str]:
+        """What tells versions of the embedded policy apart, if the agent starts from it."""
+        agent, model = self.contestant.agent, self.contestant.options.get("model", "default")
+        starts = agent in _POLICY_AGENTS and model == "default"
+        return {"embedded_policy": default_policy_digest()} if starts else {}
 
     @property
     def label(self) -> str:

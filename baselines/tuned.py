@@ -80,12 +80,12 @@ from __future__ import annotations
 
 from typing import Any
 
-_POLICY_METHODS = ("gflownet", "reinforce", "grpo", "ppo_clip")
+POLICY_METHODS = ("gflownet", "reinforce", "grpo", "ppo_clip")
 
 
 def _alike(**options: Any) -> dict[str, dict[str, Any]]:
     """Returns the same options for all objectives on the language-model policy."""
-    return dict.fromkeys(_POLICY_METHODS, options)
+    return dict.fromkeys(POLICY_METHODS, options)
 
 
 def _each_ppo(**options: Any) -> dict[str, dict[str, Any]]:

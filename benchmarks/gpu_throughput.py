@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.training_step import play, tree_sampling, tree_update
+from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
 from gfn_agents.language_model import LanguageModelPolicy
-from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
 from gfn_envs.trajectory import Trajectory
 
 # hidden size, inner size, layers, heads, heads of keys and values, vocabulary

@@ -39,6 +39,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from baselines.random_legal import RandomLegalAgent
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import TrainConfig
+from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
 from gfn_agents.few_shot import few_shot
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.model_options import ModelOptions
@@ -46,7 +47,6 @@ from gfn_agents.objectives import OBJECTIVES
 from gfn_agents.prefix_tree import Tokens
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.scoring import score_padded
-from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
 from gfn_envs.env import make_text_env
 from gfn_envs.rollout import rollout
 from gfn_envs.trajectory import Trajectory

@@ -24,9 +24,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
+from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
 from gfn_agents.model_options import ModelOptions, check_model_options
 from gfn_agents.smollm2 import smollm2_folder
-from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
 from gfn_envs.agents import is_model_folder
 from gfn_envs.hints import did_you_mean
 

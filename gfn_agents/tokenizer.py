@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-DEFAULT_POLICY_FOLDER = Path(__file__).parent / "checkpoints" / "default"
+from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
+
 PAD, END = "<|pad|>", "<|end|>"
 _PIECE = r" ?\(?[A-Za-z]+:?| ?-?\d+|\r?\n| ?[^\sA-Za-z\d]|\s+"
 _BETWEEN_PARTS = re.compile(r"\n|(?: ?[A-Za-z]+)? ?-?\d+|(?<=\.)")

@@ -19,7 +19,7 @@ import pytest
 from baselines.bench import SUITE_FILE, Run, check_cells, read_run, run_suite, select, suite_cells
 from baselines.bench_progress import remaining_seconds
 from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, run_cell, training_keywords
-from baselines.suites import Suite, parse_suite
+from baselines.suites import Contestant, Suite, parse_suite
 from baselines.tuned import TUNED
 from baselines.workers import in_processes, on_ray
 
@@ -102,6 +102,19 @@ def test_other_tuned_options_make_other_cells(monkeypatch):
     assert [new == old for new, old in zip(keys(), before, strict=True)] == [True, True, False]  # imitation comes first
     monkeypatch.setitem(TUNED, "NumberLine", {"gflownet": {"epsilon": 0.5}})
     assert [new == old for new, old in zip(keys(), before, strict=True)] == [True, False, False]
+
+
+def test_another_embedded_policy_makes_other_cells_of_those_that_start_from_it(monkeypatch):
+    (first, *_), agents = suite_cells(suite()), ("uniform", "ppo", "untrained", "sft", "gflownet", "default")
+    cells = [replace(first, contestant=Contestant(agent, agent, {})) for agent in agents]
+    own_model = replace(first, contestant=Contestant("gflownet", "gflownet", {"model": "smollm2"}))
+
+    def keys() -> list[str]:
+        return [replace(cell).key for cell in (*cells, own_model)]
+
+    before = keys()
+    monkeypatch.setattr("baselines.cells.default_policy_digest", lambda: "0" * 16)
+    assert [new == old for new, old in zip(keys(), before, strict=True)] == [True] * 2 + [False] * 4 + [True]
 
 
 def test_a_cell_learns_on_training_problems_and_is_scored_on_others():

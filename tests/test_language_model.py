@@ -327,7 +327,7 @@ def test_save_and_load_keep_the_policy(policy, prompts_and_actions, tmp_path):
 
 
 def test_the_default_policy_ships_small_and_reads_the_environments(prompts_and_actions):
-    from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER
+    from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
 
     assert sum(file.stat().st_size for file in DEFAULT_POLICY_FOLDER.iterdir()) <= 10_000_000
     with warnings.catch_warnings():
