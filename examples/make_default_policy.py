@@ -57,7 +57,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -68,9 +68,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.pretrained import load_pretrained
-from gfn_agents.tokenizer import DEFAULT_POLICY_FOLDER, add_phrases, find_phrases, train_tokenizer
+from gfn_agents.tokenizer import add_phrases, find_phrases, train_tokenizer
 from gfn_envs.exact import enumerate_states
 from gfn_envs.problems import GeneratedProblems, ProblemSource
 from gfn_envs.rollout import draw_outcome
@@ -99,6 +100,11 @@ FAMILIES: dict[str, tuple[Task[Any, Any], ...]] = {
     "PrOntoQA with one rule": (
         PrOntoQA(hops=1, slack=0, negation=False),
         *(PrOntoQA(hops=1, slack=0, distractors=distractors) for distractors in (7, 7, 4)),
+    ),
+    "PrOntoQA answers": (
+        *(PrOntoQA(hops=hops, slack=slack) for hops in (1, 2, 3, 4, 5, 5) for slack in (0, 1, 2, 2, 3)),
+        *(PrOntoQA(hops=hops, distractors=4) for hops in (3, 4, 5)),
+        *(PrOntoQA(hops=hops, slack=slack, ontology="true") for hops in (3, 5) for slack in (0, 1, 2)),
     ),
     "BlackJack": tuple(BlackJack(**options) for options in BlackJack.difficulties.values()),
     "ALFWorld": (ALFWorld().memoryless(),),
@@ -161,24 +167,49 @@ def searched_actions(task: ALFWorld, state: ALFWorldState) -> dict[str, float]:
 
 
 def planned_examples(task: ALFWorld, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
-    """Returns `count` states along play that strays from the plan, now and then or nearly always."""
+    """Returns up to `count` states along play that strays from the plan, now and then or nearly always."""
     state, found, strays = task.reset(problem), [], rng.random()
     while (actions := task.actions(state)) and (wise := searched_actions(task, state)):
         probabilities = np.array([wise.get(action, 0.0) for action in actions])
         found.append(Example(task.observe(state), actions, probabilities))
         drawn = rng.integers(len(actions)) if rng.random() < strays else rng.choice(len(actions), p=probabilities)
         state = task.step(state, actions[drawn])
-    return [found[i] for i in rng.choice(len(found), size=min(count, len(found)), replace=False)]
+    return [found[i] for i in rng.choice(len(found), size=min(count, _PLANNED_STATES, len(found)), replace=False)]
 
 
-def draw_examples(task: Task[Any, Any], problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
+def answer_examples(task: PrOntoQA, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
+    """Returns up to `count` states in which a proof is complete and the time is wasted but for the answer."""
+    start, solution = task.reset(problem), task.solve(problem)[0]
+    rules = [action for action in task.actions(start) if not action.startswith("Answer")]
+    proof = sorted((rule for rule in rules if rule in solution), key=solution.index)
+    others = [rule for rule in rules if rule not in proof]
+    answer = f"Answer:{solution.rpartition('Answer:')[2]}"
+    found = []
+    for _ in range(count):
+        state, left = start, list(proof)
+        for waste in rng.permutation([False] * len(proof) + [True] * task.slack):
+            idle = [r for r in others if r in task.actions(state) and task.step(state, r).applied == state.applied]
+            if waste and idle:
+                state = task.step(state, idle[rng.integers(len(idle))])
+            elif not waste:
+                state = task.step(state, left.pop(0))
+        actions = task.actions(state)
+        if all(not task.actions(task.step(state, action)) for action in actions):  # else nothing was left to waste
+            right = np.array([float(action == answer) for action in actions])
+            found.append(Example(task.observe(state), actions, right))
+    return found
+
+
+def visited_examples(task: Task[Any, Any], problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
     """Returns the start and `count` later states, drawn by how often the exact sampler visits them."""
-    if isinstance(task, ALFWorld):
-        return planned_examples(task, problem, min(count, _PLANNED_STATES), rng)
     examples, visits = examples_of(task, problem)
     later = visits[1:] / max(visits[1:].sum(), 1e-9)
     chosen = rng.choice(len(later), size=min(count, len(later)), replace=False, p=later) if len(later) else []
     return [examples[0], *(examples[1 + int(i)] for i in chosen)]
+
+
+_DRAW: dict[str, Callable[..., list[Example]]] = {"ALFWorld": planned_examples, "PrOntoQA answers": answer_examples}
+"""How the states of a problem are drawn, where not by the exact sampler's visits."""
 
 
 class Batches(IterableDataset[dict[str, tuple[Example, str]]]):
@@ -195,7 +226,8 @@ class Batches(IterableDataset[dict[str, tuple[Example, str]]]):
             examples: dict[str, tuple[Example, str]] = {}
             for name in rng.choice(self.names, size=self.problems, p=self.shares):
                 task, source = self.sources[name][rng.integers(len(self.sources[name]))]
-                for example in draw_examples(task, source.sample(rng), self.later_states, rng):
+                draw = _DRAW.get(str(name), visited_examples)
+                for example in draw(task, source.sample(rng), self.later_states, rng):
                     examples[example.observation] = example, str(name)
             yield examples
 

@@ -21,6 +21,7 @@ from gfn_envs.tasks.alfworld.planner import optimal_plans
 from gfn_envs.tasks.alfworld.task import ALFWorld
 from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.blocksworld import BlocksWorld
+from gfn_envs.tasks.prontoqa import PrOntoQA
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -120,12 +121,27 @@ def test_planned_examples_are_states_of_one_game(script):
     task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
     problem = script.training_problems(task).sample(rng)
     assert split_of(problem) == "train"
-    examples = script.draw_examples(task, problem, 3, rng)
+    examples = script.planned_examples(task, problem, 3, rng)
     assert len({example.observation for example in examples}) == 3
     for example in examples:
         assert f"Your task is to: {problem.task}." in example.observation
         assert example.probabilities.sum() == pytest.approx(1)
         assert len(example.probabilities) == len(example.actions)
+
+
+@pytest.mark.parametrize("options", [{}, {"slack": 1, "ontology": "true"}, {"hops": 4, "slack": 0}])
+def test_answer_examples_are_what_the_exact_sampler_answers_at_the_last_step(script, options):
+    task, rng = PrOntoQA(**{"hops": 3, "distractors": 4, **options}), np.random.default_rng(0)
+    problem = script.training_problems(task).sample(rng)
+    exact = {example.observation: example for example in script.examples_of(task, problem)[0]}
+    examples = script.answer_examples(task, problem, 4, rng)
+    assert len(examples) == 4
+    assert (len({example.observation for example in examples}) > 1) == (task.slack > 0)
+    for example in examples:
+        assert example.observation.endswith("Steps left: 1.")
+        assert example.probabilities.max() == 1
+        assert exact[example.observation].actions == example.actions
+        assert exact[example.observation].probabilities == pytest.approx(example.probabilities, abs=1e-3)
 
 
 def test_hypergrid_passes_every_check_in_under_100_lines(capsys, monkeypatch):
