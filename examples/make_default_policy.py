@@ -6,11 +6,11 @@ legal actions (cross-entropy), at states that the exact sampler visits. ALFWorld
 to list; there it learns what a planner does, at states of play that strays from the plan. No test or
 validation problem is used, neither by the tokenizer nor by the model.
 
-It is made in ten runs: Game24 and NumberLine, then BlocksWorld, then the other three, each with what came before
+It is made in twelve runs: Game24 and NumberLine, then BlocksWorld, then the other three, each with what came before
 repeated; then three times all of them, at last with most time for PrOntoQA. After that it found the rule that applies
 nearly always, and whether the answer is true or false it guessed: that is the parity of two negations, and in a mix of
 long proofs nothing rewards a half of it. Proofs of one rule alone teach it within minutes, and three more runs of
-all carry it over to longer ones:
+all carry it over to longer ones; answers after wasted steps need minutes of their own, too:
 
     python examples/make_default_policy.py --minutes 36 --output /tmp/first
     python examples/make_default_policy.py --minutes 27 --seed 1 --start /tmp/first --output /tmp/second \\
@@ -43,10 +43,17 @@ all carry it over to longer ones:
         --learning-rate 8e-4 \\
         --shares '{"PrOntoQA": 0.5, "PrOntoQA with one rule": 0.03, "BlocksWorld": 0.2, "Game24": 0.13,
                   "NumberLine": 0.06, "ALFWorld": 0.06, "BlackJack": 0.02}'
-    python examples/make_default_policy.py --minutes 10 --seed 9 --start /tmp/ninth \\
+    python examples/make_default_policy.py --minutes 10 --seed 9 --start /tmp/ninth --output /tmp/tenth \\
         --learning-rate 8e-4 \\
         --shares '{"PrOntoQA": 0.66, "BlocksWorld": 0.14, "Game24": 0.1, "NumberLine": 0.05, "ALFWorld": 0.04,
                   "BlackJack": 0.01}'
+    python examples/make_default_policy.py --minutes 6 --seed 10 --start /tmp/tenth --output /tmp/eleventh \\
+        --learning-rate 1e-3 --problems-per-step 16 --later-states 2 \\
+        --shares '{"PrOntoQA answers": 1.0}'
+    python examples/make_default_policy.py --minutes 17 --seed 11 --start /tmp/eleventh \\
+        --learning-rate 8e-4 \\
+        --shares '{"PrOntoQA": 0.5, "PrOntoQA answers": 0.08, "BlocksWorld": 0.18, "Game24": 0.12,
+                  "NumberLine": 0.07, "ALFWorld": 0.04, "BlackJack": 0.01}'
 
 The last writes the `from_pretrained` folder gfn_agents/checkpoints/default and its card README.md.
 """
