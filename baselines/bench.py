@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ class Run:
     Attributes:
         commands: that filled it, the earliest first.
         cells: the suite's cells.
-        outcomes: one a cell: a result, a failure, or None if it has not been run.
+        outcomes: one a cell: a result, a failure, or None if it has not been run. A result is an earlier one, with
+            another description than the cell's, where tuned options or the embedded policy changed since.
     """
 
     suite: Suite
@@ -141,20 +142,42 @@ def read_run(folder: Path) -> Run:
     written = _json(about)
     suite = parse_suite(file.read_text(encoding="utf-8"), Path(written["suite"]))
     cells = tuple(suite_cells(suite))
-    return Run(suite, tuple(written.get("commands", ())), cells, tuple(_read(folder, cell) for cell in cells))
+    outcomes = [_read(folder, cell) for cell in cells]
+    if None in outcomes:
+        earlier = _earlier_results(folder, {cell.key for cell in cells})
+        for place, cell in enumerate(cells):
+            if outcomes[place] is None:
+                outcomes[place] = next((one for one in earlier if cell.is_asked_in(one.description)), None)
+    return Run(suite, tuple(written.get("commands", ())), cells, tuple(outcomes))
+
+
+def _earlier_results(folder: Path, keys: Collection[str]) -> list[CellResult]:
+    """Returns the results that no cell names now and that can be read, the last written one first."""
+    found = []
+    files = [file for file in (folder / "cells").glob("*.json") if file.stem not in keys]
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        try:
+            found.append(_read_result(file))
+        except ValueError:  # no longer asked for, so nobody's loss
+            continue
+    return found
 
 
 def _read(folder: Path, cell: Cell) -> Outcome | None:
     result, failure = _result_file(folder, cell), _failure_file(folder, cell)
     if result.is_file():
-        try:
-            return CellResult.from_json(_json(result))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"'{result}' is damaged ({error!r}); delete it and run the suite again") from None
+        return _read_result(result)
     if failure.is_file():
         sentence, _, rest = failure.read_text(encoding="utf-8").partition("\n")
         return Failure(sentence, rest)
     return None
+
+
+def _read_result(file: Path) -> CellResult:
+    try:
+        return CellResult.from_json(_json(file))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"'{file}' is damaged ({error!r}); delete it and run the suite again") from None
 
 
 def _json(file: Path) -> Any:

@@ -25,6 +25,7 @@ _ALIKE = (
     "Costs are of the agent's own process; environment steps and tokens are what the agent says of itself.",
 )
 """What readers should know of every run."""
+_EARLIER = "An earlier result: tuned options or the embedded policy changed since; gfn bench runs it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,9 @@ def _notes(run: Run) -> tuple[str, ...]:
     """Returns what readers should know, each sentence once with the agents that it is about."""
     about: dict[tuple[str, str], list[str]] = {}
     for cell, outcome in zip(run.cells, run.outcomes, strict=True):
-        for note in outcome.notes if isinstance(outcome, CellResult) else ():
+        if not isinstance(outcome, CellResult):
+            continue
+        for note in (*outcome.notes, *([_EARLIER] if outcome.description != cell.description else [])):
             agents = about.setdefault((cell.arena.name, note), [])
             if cell.contestant.name not in agents:
                 agents.append(cell.contestant.name)

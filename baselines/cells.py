@@ -80,6 +80,11 @@ class Cell:
         starts = agent in _POLICY_AGENTS and model == "default"
         return {"embedded_policy": default_policy_digest()} if starts else {}
 
+    def is_asked_in(self, description: Mapping[str, Any]) -> bool:
+        """Says whether a result is of the same question, perhaps with other tuned options or an older policy."""
+        own, asked = self.description, ("format", "arena", "contestant", "seed")
+        return all(description.get(name) == own[name] for name in asked)
+
     @property
     def label(self) -> str:
         """How messages call it."""

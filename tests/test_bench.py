@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from baselines.bench import SUITE_FILE, Run, check_cells, read_run, run_suite, select, suite_cells
 from baselines.bench_progress import remaining_seconds
+from baselines.bench_results import summarise_run
 from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, run_cell, training_keywords
 from baselines.suites import Contestant, Suite, parse_suite
 from baselines.tuned import TUNED
@@ -115,6 +117,22 @@ def test_another_embedded_policy_makes_other_cells_of_those_that_start_from_it(m
     before = keys()
     monkeypatch.setattr("baselines.cells.default_policy_digest", lambda: "0" * 16)
     assert [new == old for new, old in zip(keys(), before, strict=True)] == [True] * 2 + [False] * 4 + [True]
+
+
+def test_a_report_keeps_what_was_run_with_other_options_and_says_so(unbroken: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(unbroken, tmp_path / "run")
+    before = read_run(tmp_path / "run")
+    assert not any("earlier" in note for note in summarise_run(before).notes)
+    monkeypatch.setitem(TUNED, "NumberLine", {"tests.bench_agents:Walker": {"rate": 0.5}})
+    after = read_run(tmp_path / "run")
+    assert {after.cells[i].key == cell.key for i, cell in enumerate(before.cells)} == {True, False}
+    assert repr(after.outcomes) == repr(before.outcomes)
+    (told,) = [note for note in summarise_run(after).notes if "earlier" in note]
+    assert told.startswith("NumberLine, walker: An earlier result")
+    run_suite(suite(), tmp_path / "run", here)
+    again = read_run(tmp_path / "run")
+    assert not any("earlier" in note for note in summarise_run(again).notes)
+    assert [o.description for o in again.outcomes] == [cell.description for cell in after.cells]
 
 
 def test_a_cell_learns_on_training_problems_and_is_scored_on_others():
@@ -280,6 +298,7 @@ def test_remaining_time_by_hand():
 
 # -- kills -----------------------------------------------------------------------------------------
 RUN = """
+import shutil
 import signal
 import sys
 from functools import partial
