@@ -17,6 +17,7 @@ from baselines.bench import read_run
 from baselines.bench_exhibits import Found
 from baselines.bench_plots import diversity_plot, rank_plot
 from baselines.bench_results import BenchResults, summarise_run
+from baselines.bench_verdicts import verdicts_html, verdicts_markdown
 from baselines.page import (
     PAGE_FILE,
     bullets,
@@ -79,7 +80,7 @@ def report_files(results: BenchResults) -> dict[str, str]:
 def html_report(results: BenchResults) -> str:
     """Returns the report as one self-contained HTML page."""
     sections = (
-        section("In short", bullets(results.verdicts)),
+        section("In short", verdicts_html(results.verdicts)),
         section("Not finished", _warning(results.failures)),
         *(_arena_section(arena) for arena in results.arenas),
         section("Ranks over all environments", figure_grid(_rank_figures(results))),
@@ -345,9 +346,10 @@ def differences_table(arena: ArenaResults) -> Table:
 def markdown_report(results: BenchResults) -> str:
     """Returns the verdicts, the failures and the table of every environment as Markdown."""
     parts = [f"# {markdown_text(results.title)}\n"]
-    for heading, sentences in (("In short", results.verdicts), ("Not finished", results.failures)):
-        if sentences:
-            parts.append(f"## {heading}\n\n" + "".join(f"- {markdown_text(sentence)}\n" for sentence in sentences))
+    if results.verdicts:
+        parts.append(f"## In short\n\n{verdicts_markdown(results.verdicts)}")
+    if results.failures:
+        parts.append("## Not finished\n\n" + "".join(f"- {markdown_text(one)}\n" for one in results.failures))
     parts += [f"## {markdown_text(arena.name)}\n\n{markdown_table(arena.results)}" for arena in results.arenas]
     if results.notes:
         parts.append("## Notes\n\n" + "".join(f"- {markdown_text(note)}\n" for note in results.notes))

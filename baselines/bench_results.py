@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from baselines.arena_results import COMPARED, ArenaResults, Comparison, arena_results
+from baselines.arena_results import ArenaResults, arena_results
 from baselines.bench import Run
 from baselines.bench_tables import Tables
+from baselines.bench_verdicts import Verdict, verdicts
 from baselines.cells import CellResult, Failure
-from baselines.results import Score
 from baselines.statistics import normalised, rank_distribution
 from baselines.suites import Quoted
 
@@ -46,7 +46,7 @@ class BenchResults:
     """What the report of a run shows.
 
     Attributes:
-        verdicts: sentences that say where the suite's focus is the best agent and where it is not.
+        verdicts: where the suite's focus is the best agent and where it is not.
         failures: sentences about the cells without a result.
         versions: what the cells were run with; all that there were, where these differ.
         suite_text: the suite file.
@@ -58,7 +58,7 @@ class BenchResults:
     seeds: tuple[int, ...]
     arenas: tuple[ArenaResults, ...]
     ranks: tuple[Ranks, ...]
-    verdicts: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
     failures: tuple[str, ...]
     quoted: tuple[Quoted, ...]
     notes: tuple[str, ...]
@@ -89,7 +89,7 @@ def summarise_run(run: Run) -> BenchResults:
         seeds=run.seeds,
         arenas=arenas,
         ranks=rank_agents(tables),
-        verdicts=tuple(sentence for arena in arenas for sentence in verdicts(arena, run.suite.focus)),
+        verdicts=tuple(verdict for arena in arenas for verdict in verdicts(arena, run.suite.focus)),
         failures=_failures(run),
         quoted=run.suite.quoted,
         notes=(*_ALIKE, *_notes(run)),
@@ -124,46 +124,6 @@ def rank_agents(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
             rows = {agent: tuple(row) for agent, row in zip(agents, shares.tolist(), strict=True)}
             found.append(Ranks(label, rows))
     return tuple(found)
-
-
-def verdicts(arena: ArenaResults, focus: str) -> list[str]:
-    """Returns one sentence a score: whether the agent in focus is the best, by how much, and if that is certain."""
-    compared = (_verdict(arena, score, focus) for score in COMPARED)
-    return [sentence for sentence in compared if sentence]
-
-
-def leaders(arena: ArenaResults) -> list[str]:
-    """Returns one sentence a score: who is the best, by how much, and if that is certain."""
-    sentences = []
-    for score in COMPARED:
-        closest = [_closest_rival(arena, score, agent.name) for agent in arena.results.contestants]
-        known = [one for one in closest if one is not None]
-        if known:
-            sentences.append(_verdict(arena, score, max(known, key=lambda one: one.difference.value).first))
-    return sentences
-
-
-def _closest_rival(arena: ArenaResults, score: Score, agent: str) -> Comparison | None:
-    """Returns the comparison of an agent with the best of the others, None where that is not known."""
-    rivals = [one for one in arena.comparisons if one.score == score.name and one.first == agent]
-    return min(rivals, key=lambda one: one.difference.value, default=None)
-
-
-def _verdict(arena: ArenaResults, score: Score, focus: str) -> str:
-    """Returns how an agent compares with the best of the others, '' where that is not known."""
-    rival, own = _closest_rival(arena, score, focus), arena.results.score(focus, score.name)
-    if rival is None or own is None:
-        return ""
-    other = arena.results.score(rival.second, score.name)
-    assert other is not None
-    name, difference = arena.results.label(score), rival.difference
-    against = f"{score.text(own.value)} against {score.text(other.value)} of {rival.second}"
-    sure = "" if difference.low > 0 or difference.high < 0 else "; the interval of the difference contains 0"
-    if difference.value < 0:
-        return f"{arena.name}: {focus} is NOT the best by {name}: {against}{sure}."
-    if difference.value == 0:
-        return f"{arena.name}: {focus} shares the best {name} with {rival.second}: {score.text(own.value)}."
-    return f"{arena.name}: {focus} is the best by {name}: {against}{sure}."
 
 
 def _failures(run: Run) -> tuple[str, ...]:

@@ -141,10 +141,13 @@ def bench(
 def _print(out: Console, results: BenchResults) -> None:
     """Prints the table of each environment, and who is better at what."""
     from baselines.bench_report import text_tables
+    from baselines.bench_verdicts import verdicts_text
 
     for table in text_tables(results):
         out.print(table)
-    for sentence in (*results.verdicts, *results.failures):
+    for part in verdicts_text(results.verdicts):
+        out.print(part)
+    for sentence in results.failures:
         out.print(sentence, markup=False, highlight=False)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from baselines.arena_results import arena_results
-from baselines.bench_results import BenchResults, leaders, rank_agents
+from baselines.bench_results import BenchResults, rank_agents
 from baselines.bench_tables import Tables
+from baselines.bench_verdicts import leaders
 from baselines.cells import CellResult, ProblemResult
 from baselines.results import CEILING, CHANCE
 from gfn_envs.evaluation_results import EVALUATION_FILE, Evaluation

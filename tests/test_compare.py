@@ -103,7 +103,7 @@ def test_costs_stand_beside_the_scores(always, mostly):
 
 def test_it_says_who_is_the_best(always, mostly):
     results = compare({"mostly": [mostly], "always": [always]})
-    assert results.verdicts[0].startswith(
+    assert results.verdicts[0].sentence.startswith(
         "Game24-v0: always is the best by success@1: 100.0 % against 50.0 % of mostly; the interval"
     )
 
