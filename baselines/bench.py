@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems
+from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, question
 from baselines.suites import Suite, parse_suite
 from gfn_envs.agents import agent_maker
 from gfn_envs.files import write_whole
@@ -147,18 +147,19 @@ def read_run(folder: Path) -> Run:
         earlier = _earlier_results(folder, {cell.key for cell in cells})
         for place, cell in enumerate(cells):
             if outcomes[place] is None:
-                outcomes[place] = next((one for one in earlier if cell.is_asked_in(one.description)), None)
+                outcomes[place] = earlier.get(question(cell.description))
     return Run(suite, tuple(written.get("commands", ())), cells, tuple(outcomes))
 
 
-def _earlier_results(folder: Path, keys: Collection[str]) -> list[CellResult]:
-    """Returns the results that no cell names now and that can be read, the last written one first."""
-    found = []
+def _earlier_results(folder: Path, keys: Collection[str]) -> dict[str, CellResult]:
+    """Returns the results that no cell names now and that can be read, by question; of several the last written."""
+    found = {}
     files = [file for file in (folder / "cells").glob("*.json") if file.stem not in keys]
-    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+    for file in sorted(files, key=lambda file: file.stat().st_mtime):
         try:
-            found.append(_read_result(file))
-        except ValueError:  # no longer asked for, so nobody's loss
+            result = _read_result(file)
+            found[question(result.description)] = result
+        except (ValueError, AttributeError):  # no longer asked for, so nobody's loss
             continue
     return found
 

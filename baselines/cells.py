@@ -80,11 +80,6 @@ class Cell:
         starts = agent in _POLICY_AGENTS and model == "default"
         return {"embedded_policy": default_policy_digest()} if starts else {}
 
-    def is_asked_in(self, description: Mapping[str, Any]) -> bool:
-        """Says whether a result is of the same question, perhaps with other tuned options or an older policy."""
-        own, asked = self.description, ("format", "arena", "contestant", "seed")
-        return all(description.get(name) == own[name] for name in asked)
-
     @property
     def label(self) -> str:
         """How messages call it."""
@@ -100,6 +95,11 @@ class Cell:
             Contestant(name=contestant["agent"], **contestant),
             data["seed"],
         )
+
+
+def question(description: Mapping[str, Any]) -> str:
+    """Returns what a description asks for, whatever the tuned options and the embedded policy were then."""
+    return json.dumps([description.get(name) for name in ("format", "arena", "contestant", "seed")], sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

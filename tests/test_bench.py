@@ -124,6 +124,10 @@ def test_a_report_keeps_what_was_run_with_other_options_and_says_so(unbroken: Pa
     before = read_run(tmp_path / "run")
     assert not any("earlier" in note for note in summarise_run(before).notes)
     monkeypatch.setitem(TUNED, "NumberLine", {"tests.bench_agents:Walker": {"rate": 0.5}})
+    (result, *_) = (tmp_path / "run" / "cells").glob("*.json")
+    described = json.loads(result.read_text()) | {"description": ["nothing"]}
+    for name, stray in (("damaged", "{"), ("strange", json.dumps(described))):
+        (tmp_path / "run" / "cells" / f"{name}.json").write_text(stray)
     after = read_run(tmp_path / "run")
     assert {after.cells[i].key == cell.key for i, cell in enumerate(before.cells)} == {True, False}
     assert repr(after.outcomes) == repr(before.outcomes)
