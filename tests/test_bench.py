@@ -302,7 +302,6 @@ def test_remaining_time_by_hand():
 
 # -- kills -----------------------------------------------------------------------------------------
 RUN = """
-import shutil
 import signal
 import sys
 from functools import partial
