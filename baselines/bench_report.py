@@ -17,7 +17,7 @@ from baselines.bench import read_run
 from baselines.bench_exhibits import Found
 from baselines.bench_plots import diversity_plot, rank_plot
 from baselines.bench_results import BenchResults, summarise_run
-from baselines.bench_verdicts import verdicts_html, verdicts_markdown
+from baselines.bench_verdicts import sure_side, verdicts_html, verdicts_markdown
 from baselines.page import (
     PAGE_FILE,
     bullets,
@@ -25,6 +25,7 @@ from baselines.page import (
     document,
     figure,
     figure_grid,
+    number_cell,
     preformatted,
     scrolling_table,
     section,
@@ -147,9 +148,9 @@ def _all_scores(arena: ArenaResults) -> str:
 
 def _plain_cell(estimate: Estimate | None) -> str:
     if estimate is None:
-        return f'<td class="number">{DASH}</td>'
+        return number_cell(DASH)
     interval = f"<small>({estimate.low:.3f} to {estimate.high:.3f})</small>" if estimate.low < estimate.high else ""
-    return f'<td class="number">{estimate.value:.3f}{interval}</td>'
+    return number_cell(f"{estimate.value:.3f}{interval}")
 
 
 def _diversity_figure(arena: ArenaResults) -> list[str]:
@@ -205,14 +206,11 @@ def _matrix(arena: ArenaResults, score: Score) -> str:
 
 def _difference_cell(comparison: Comparison | None, score: Score) -> str:
     if comparison is None:
-        return f'<td class="number">{DASH}</td>'
+        return number_cell(DASH)
     difference = comparison.difference
-    kind = " better" if difference.low > 0 else " worse" if difference.high < 0 else ""
-    interval = f"({_signed(difference.low, score)} to {_signed(difference.high, score)})"
-    return (
-        f'<td class="number{kind}">{_signed(difference.value, score)}<small>{interval}</small>'
-        f"<small>P {comparison.improvement.value:.2f}</small></td>"
-    )
+    interval = f"<small>({_signed(difference.low, score)} to {_signed(difference.high, score)})</small>"
+    improvement = f"<small>P {comparison.improvement.value:.2f}</small>"
+    return number_cell(f"{_signed(difference.value, score)}{interval}{improvement}", sure_side(difference))
 
 
 def _signed(value: float, score: Score) -> str:
@@ -230,7 +228,7 @@ def _gallery(found: Found) -> str:
     rows = []
     for place, name in enumerate(found.names[:_GALLERY_ROWS]):
         shares = [found.agents[agent][place] for agent in agents] + ([found.target[place]] if found.target else [])
-        cells = "".join(f'<td class="number">{_share(share)}</td>' for share in shares)
+        cells = "".join(number_cell(_share(share)) for share in shares)
         rows.append(f'<tr><th scope="row">{text_html(name)}</th>{cells}</tr>\n')
     count = f"{len(found.names)} of {found.known}" if found.known is not None else f"{len(found.names)}"
     more = len(found.names) - len(rows)
@@ -270,7 +268,7 @@ def _published_table(results: BenchResults) -> str:
 
 def _published_row(kind: str, arena: str, agent: str, about: str, values: Sequence[float]) -> str:
     small = f"<small>{text_html(about)}</small>" if about else ""
-    cells = "".join(f'<td class="number">{DASH if math.isnan(value) else f"{value:.3f}"}</td>' for value in values)
+    cells = "".join(number_cell(DASH if math.isnan(value) else f"{value:.3f}") for value in values)
     return f'<tr{kind}><td>{text_html(arena)}</td><th scope="row">{text_html(agent)}{small}</th>{cells}</tr>\n'
 
 

@@ -9,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from baselines.arena_results import COMPARED, ArenaResults, Comparison
-from baselines.page import bullets, scrolling_table, text_html
-from baselines.report import DASH, markdown_text
+from baselines.page import bullets, number_cell, scrolling_table, text_html
+from baselines.report import DASH, markdown_lines, markdown_text
 from baselines.results import Score, one_line
 from gfn_envs.metrics import Estimate
 
 _SCORES = {score.name: score for score in COMPARED}
+_SIGNS = {"better": "▲", "worse": "▼", "": ""}
 _LEGEND = (
     "▲ is surely better than the best of the others, ▼ surely worse; without a sign the interval of the difference "
     "contains 0."
@@ -48,7 +49,7 @@ class Verdict:
     @property
     def sign(self) -> str:
         """Which side the difference surely is on, '' where its interval contains 0."""
-        return "▲" if self.difference.low > 0 else "▼" if self.difference.high < 0 else ""
+        return _SIGNS[sure_side(self.difference)]
 
     @property
     def values(self) -> tuple[str, str]:
@@ -70,6 +71,11 @@ class Verdict:
         best = "the best" if self.difference.value > 0 else "NOT the best"
         sure = "" if self.sign else "; the interval of the difference contains 0"
         return f"{self.arena}: {self.agent} is {best} by {self.label}: {own} against {other} of {self.rival}{sure}."
+
+
+def sure_side(difference: Estimate) -> str:
+    """Returns "better" or "worse", which are also classes of the page's cells; '' where the interval contains 0."""
+    return "better" if difference.low > 0 else "worse" if difference.high < 0 else ""
 
 
 def verdicts(arena: ArenaResults, focus: str) -> list[Verdict]:
@@ -112,14 +118,11 @@ def verdicts_html(found: Sequence[Verdict]) -> str:
     if _single(found):
         return bullets([verdict.sentence for verdict in found])
 
-    def cell(verdict: Verdict | None) -> str:
-        if verdict is None:
-            return f'<td class="number">{DASH}</td>'
-        kind = {"▲": " better", "▼": " worse"}.get(verdict.sign, "")
+    def cell(verdict: Verdict) -> str:
         rival = f"<small>{text_html(verdict.rival)} {verdict.values[1]}</small>"
-        return f'<td class="number{kind}">{verdict.signed}{rival}</td>'
+        return number_cell(f"{verdict.signed}{rival}", sure_side(verdict.difference))
 
-    heads, rows = _table(found, cell)
+    heads, rows = _table(found, cell, number_cell(DASH))
     first = '<th scope="col">environment</th>'
     titles = "".join(f'<th scope="col" class="number">{text_html(head)}</th>' for head in heads)
     body = [f'<tr><th scope="row">{text_html(name)}</th>{"".join(cells)}</tr>\n' for name, cells in rows.items()]
@@ -132,15 +135,11 @@ def verdicts_markdown(found: Sequence[Verdict]) -> str:
     if _single(found):
         return "".join(f"- {markdown_text(verdict.sentence)}\n" for verdict in found)
 
-    def cell(verdict: Verdict | None) -> str:
-        if verdict is None:
-            return DASH
+    def cell(verdict: Verdict) -> str:
         return f"{verdict.signed} ({markdown_text(verdict.rival)} {verdict.values[1]})"
 
-    heads, rows = _table(found, cell)
-    lines = [["environment", *heads], ["---", *["---:"] * len(heads)]]
-    lines += [[markdown_text(name), *cells] for name, cells in rows.items()]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    heads, rows = _table(found, cell, DASH)
+    table = markdown_lines(["environment", *heads], [[markdown_text(name), *cells] for name, cells in rows.items()])
     return f"{markdown_text(found[0].agent)}, and in brackets the best of the others. {_LEGEND}\n\n{table}"
 
 
@@ -149,12 +148,10 @@ def verdicts_text(found: Sequence[Verdict]) -> list[Table | Text]:
     if _single(found):
         return [Text(one_line(verdict.sentence)) for verdict in found]
 
-    def cell(verdict: Verdict | None) -> str:
-        if verdict is None:
-            return DASH
+    def cell(verdict: Verdict) -> str:
         return f"{verdict.signed}\n{one_line(verdict.rival)} {verdict.values[1]}".replace(" %", "\N{NO-BREAK SPACE}%")
 
-    heads, rows = _table(found, cell)
+    heads, rows = _table(found, cell, DASH)
     table = Table(title=Text(f"{one_line(found[0].agent)}, below it the best of the others"), show_lines=True)
     table.add_column("environment")
     for head in heads:
@@ -168,7 +165,9 @@ def _single(found: Sequence[Verdict]) -> bool:
     return len({verdict.arena for verdict in found}) < 2
 
 
-def _table(found: Sequence[Verdict], cell: Callable[[Verdict | None], str]) -> tuple[list[str], dict[str, list[str]]]:
+def _table(
+    found: Sequence[Verdict], cell: Callable[[Verdict], str], missing: str
+) -> tuple[list[str], dict[str, list[str]]]:
     """Returns the headings, one a score, and the cells of each environment."""
     labels: dict[str, list[str]] = {}
     for verdict in found:
@@ -178,6 +177,7 @@ def _table(found: Sequence[Verdict], cell: Callable[[Verdict | None], str]) -> t
         labels[name][0] if len(set(labels[name])) == 1 else _SCORES[name].label.format(k="k", samples="n")
         for name in order
     ]
-    by_place = {(verdict.arena, verdict.score): verdict for verdict in found}
-    arenas = dict.fromkeys(verdict.arena for verdict in found)
-    return heads, {arena: [cell(by_place.get((arena, name))) for name in order] for arena in arenas}
+    cells: dict[str, dict[str, str]] = {}
+    for verdict in found:
+        cells.setdefault(verdict.arena, {})[verdict.score] = cell(verdict)
+    return heads, {arena: [own.get(name, missing) for name in order] for arena, own in cells.items()}

@@ -18,6 +18,7 @@ from baselines.page import (
     document,
     figure,
     figure_grid,
+    number_cell,
     scrolling_table,
     section,
     text_html,
@@ -108,13 +109,9 @@ def _score_row(evaluation: Evaluation, score: ShownScore, estimates: dict[str, E
     estimate = estimates[score.name]
     low, high = f"{estimate.low:.3f}", f"{estimate.high:.3f}"
     interval = f"<small>({low} to {high})</small>" if low != high else ""
-    yardsticks = "".join(
-        f'<td class="number">{_cell(estimates, name)}</td>' for name in (score.chance, score.target, score.best)
-    )
-    return (
-        f'<tr><th scope="row">{text_html(evaluation.text(score)[0])}</th>'
-        f'<td class="number"><strong>{_cell(estimates, score.name)}</strong>{interval}</td>{yardsticks}</tr>\n'
-    )
+    own = number_cell(f"<strong>{_cell(estimates, score.name)}</strong>{interval}")
+    yardsticks = "".join(number_cell(_cell(estimates, name)) for name in (score.chance, score.target, score.best))
+    return f'<tr><th scope="row">{text_html(evaluation.text(score)[0])}</th>{own}{yardsticks}</tr>\n'
 
 
 def _meanings(evaluation: Evaluation, estimates: dict[str, Estimate]) -> str:
@@ -140,8 +137,7 @@ def _kind_table(evaluation: Evaluation) -> str:
     for kind in evaluation.kinds:
         own = evaluation.estimates(kind)
         cells = "".join(
-            f'<td class="number">{_cell(own, score.name)}<small>{_cell(own, score.chance)}</small></td>'
-            for score in shown
+            number_cell(f"{_cell(own, score.name)}<small>{_cell(own, score.chance)}</small>") for score in shown
         )
         rows.append(f'<tr><th scope="row">{text_html(kind)}</th>{cells}</tr>\n')
     return scrolling_table(f'<th scope="col">kind</th>{heads}', rows, "By kind of problem") if rows else ""
@@ -290,8 +286,8 @@ def _gallery(evaluation: Evaluation, problem: ProblemEvaluation) -> str:
     about = f"{count} of {len(ordered)} solutions found" if exact else f"{count} solutions found, of an unknown number"
     rows = [
         f'<tr><th scope="row">{text_html(name)}</th>'
-        f'<td class="number">{round(shares["sampled"] * evaluation.samples)}</td>'
-        + (f'<td class="number">{evaluation.samples * shares["target"]:.1f}</td>' if exact else "")
+        + number_cell(str(round(shares["sampled"] * evaluation.samples)))
+        + (number_cell(f"{evaluation.samples * shares['target']:.1f}") if exact else "")
         + "</tr>\n"
         for name, shares in ordered[:_GALLERY_ROWS]
     ]

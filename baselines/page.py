@@ -67,6 +67,11 @@ def scrolling_table(heads: str, rows: Sequence[str], label: str) -> str:
     )
 
 
+def number_cell(content: str, kind: str = "") -> str:
+    """Returns a cell of numbers; a kind, better or worse, gives it a colour."""
+    return f'<td class="number{kind and f" {kind}"}">{content}</td>'
+
+
 def figure(plot: str, heading: str, about: str, below: str = "", wide: bool = False) -> str:
     """Returns a plot with its caption; a wide one keeps its size and is scrolled."""
     if wide:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from baselines.page import (
     document,
     figure,
     figure_grid,
+    number_cell,
     scrolling_table,
     section,
     text_html,
@@ -67,15 +68,20 @@ def text_table(results: BenchmarkResults) -> Table:
 
 def markdown_table(results: BenchmarkResults) -> str:
     """Returns the scores of all agents with their intervals as a Markdown table."""
-    heads = ["agent", *(results.label(score) for score in results.main_scores)]
-    lines = [heads, ["---", *["---:"] * len(results.main_scores)]]
+    lines = []
     for agent in results.rows:
         cells = [
             " ".join(filter(None, (_value(results, agent.name, score), _interval(results, agent.name, score))))
             for score in results.main_scores
         ]
         lines.append([markdown_text(agent.name), *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_lines(["agent", *(results.label(score) for score in results.main_scores)], lines)
+
+
+def markdown_lines(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table of which all columns but the first are numbers."""
+    alignment = ["---", *["---:"] * (len(heads) - 1)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (heads, alignment, *lines))
 
 
 def markdown_text(text: str) -> str:
@@ -159,7 +165,7 @@ def score_table(results: BenchmarkResults) -> str:
 def _score_cell(results: BenchmarkResults, agent_name: str, score: Score) -> str:
     interval = _interval(results, agent_name, score)
     small = f"<small>{interval}</small>" if interval else ""
-    return f'<td class="number">{_value(results, agent_name, score)}{small}</td>'
+    return number_cell(f"{_value(results, agent_name, score)}{small}")
 
 
 def score_meanings(results: BenchmarkResults) -> str:

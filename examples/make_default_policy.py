@@ -90,7 +90,7 @@ from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24
 from gfn_envs.tasks.numberline import NumberLine
-from gfn_envs.tasks.prontoqa import PrOntoQA
+from gfn_envs.tasks.prontoqa import ANSWERS, PrOntoQA
 
 FIRST_SHARES = {"Game24": 0.97, "NumberLine": 0.03}
 FAMILIES: dict[str, tuple[Task[Any, Any], ...]] = {
@@ -187,19 +187,20 @@ def planned_examples(task: ALFWorld, problem: Any, count: int, rng: np.random.Ge
 def answer_examples(task: PrOntoQA, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
     """Returns up to `count` states in which a proof is complete and the time is wasted but for the answer."""
     start, solution = task.reset(problem), task.solve(problem)[0]
-    rules = [action for action in task.actions(start) if not action.startswith("Answer")]
+    rules = [action for action in task.actions(start) if action not in ANSWERS]
     proof = sorted((rule for rule in rules if rule in solution), key=solution.index)
     others = [rule for rule in rules if rule not in proof]
-    answer = f"Answer:{solution.rpartition('Answer:')[2]}"
+    answer = next(answer for answer in ANSWERS if solution.endswith(answer))
     found = []
     for _ in range(count):
         state, left = start, list(proof)
         for waste in rng.permutation([False] * len(proof) + [True] * task.slack):
-            idle = [r for r in others if r in task.actions(state) and task.step(state, r).applied == state.applied]
-            if waste and idle:
-                state = task.step(state, idle[rng.integers(len(idle))])
-            elif not waste:
+            if not waste:
                 state = task.step(state, left.pop(0))
+                continue
+            idle = [r for r in others if r in task.actions(state) and task.step(state, r).applied == state.applied]
+            if idle:
+                state = task.step(state, idle[rng.integers(len(idle))])
         actions = task.actions(state)
         if all(not task.actions(task.step(state, action)) for action in actions):  # else nothing was left to waste
             right = np.array([float(action == answer) for action in actions])
