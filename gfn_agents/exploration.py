@@ -186,6 +186,7 @@ def branch(
     rng: Streams,
     per_trajectory: int = 1,
     at: BranchAt = "uniform",
+    max_steps: int | None = None,
 ) -> list[Trajectory]:
     """Returns new trajectories that share their first steps with given ones and go on with the agent.
 
@@ -197,6 +198,7 @@ def branch(
         per_trajectory: branches of each; 0 gives none.
         at: "uniform" cuts at any step alike, "entropy" in proportion to the agent's entropy there, so
             that steps without a choice are never cut (needs an agent with `action_probabilities`).
+        max_steps: branches that take longer, their first steps counted, break off there.
 
     Raises:
         ValueError: the task has chance, or a trajectory's problem is missing.
@@ -208,7 +210,7 @@ def branch(
     weights = _entropies(agent, parents) if at == "entropy" else [np.ones(len(t.steps)) for t in parents]
     draws = side_by_side(streams_of(rng, [parent.problem_id for parent in parents])).random(len(parents))
     cuts = [_draw_cut(row, draw) for row, draw in zip(weights, draws, strict=True)]
-    return regrow(task, problems, parents, cuts, agent, rng, "branch")
+    return regrow(task, problems, parents, cuts, agent, rng, "branch", max_steps)
 
 
 def _draw_cut(weights: np.ndarray, draw: float) -> int:

@@ -47,12 +47,14 @@ def greedy_search(
     agent: Agent,
     rng: Streams,
     rounds: int = 1,
+    max_steps: int | None = None,
 ) -> Search:
     """Cuts each trajectory at a uniformly drawn step and keeps what grows if its reward is higher.
 
     Args:
         problems: the trajectories' problems, in any order.
         rounds: how often; each round starts from what the last one kept.
+        max_steps: what grows longer breaks off there and is not kept.
 
     Raises:
         ValueError: the task has chance, a trajectory breaks off, or its problem is missing.
@@ -60,8 +62,11 @@ def greedy_search(
     _check_complete(trajectories)
     known, kept, proposed = list(problems), list(trajectories), []
     for _ in range(rounds):
-        grown = regrow(task, known, kept, uniform_cuts(kept, rng), agent, rng, "local_search")
-        kept = [new if new.log_reward > old.log_reward else old for old, new in zip(kept, grown, strict=True)]
+        grown = regrow(task, known, kept, uniform_cuts(kept, rng), agent, rng, "local_search", max_steps)
+        kept = [
+            new if new.complete and new.log_reward > old.log_reward else old
+            for old, new in zip(kept, grown, strict=True)
+        ]
         proposed += grown
     return Search(kept, proposed)
 
@@ -74,6 +79,7 @@ def metropolis(
     rng: Streams,
     beta: float = 1.0,
     rounds: int = 1,
+    max_steps: int | None = None,
 ) -> Search:
     """Moves each trajectory `rounds` steps of a Markov chain that leaves the target unchanged.
 
@@ -85,6 +91,7 @@ def metropolis(
         problems: the trajectories' problems, in any order.
         agent: acts with exactly its `action_probabilities`, which must not change meanwhile.
         beta: the target is R(x)^beta P_B(tau | x) / Z, with P_B as recorded in the steps.
+        max_steps: what grows longer breaks off there and is not taken: the target is that of the shorter ones.
 
     Raises:
         ValueError: the task has chance, a trajectory breaks off, or its problem is missing.
@@ -93,12 +100,14 @@ def metropolis(
     known, kept, proposed = list(problems), list(trajectories), []
     for _ in range(rounds):
         cuts = uniform_cuts(kept, rng)
-        grown = regrow(task, known, kept, cuts, agent, rng, "metropolis")
+        grown = regrow(task, known, kept, cuts, agent, rng, "metropolis", max_steps)
         log_q = suffix_log_probs(agent, kept + grown, cuts + cuts)
         # 1 - u is in (0, 1], so its logarithm is finite.
         thresholds = np.log1p(-_draws(kept, rng))
         kept = [
-            new if threshold <= log_acceptance(old, new, cut, log_q_old, log_q_new, beta) else old
+            new
+            if new.complete and threshold <= log_acceptance(old, new, cut, log_q_old, log_q_new, beta)
+            else old
             for old, new, cut, log_q_old, log_q_new, threshold in zip(
                 kept, grown, cuts, log_q[: len(grown)], log_q[len(grown) :], thresholds, strict=True
             )
@@ -181,6 +190,7 @@ def regrow(
     agent: Agent,
     rng: Streams,
     source: str,
+    max_steps: int | None = None,
 ) -> list[Trajectory]:
     """Returns each trajectory with its steps from `cut` on played anew by the agent, all of them in step.
 
@@ -188,6 +198,7 @@ def regrow(
         problems: the trajectories' problems, in any order.
         cuts: for each trajectory the number of steps that stay, less than it has.
         source: recorded in what is returned.
+        max_steps: what is longer, its steps up to the cut counted, breaks off there.
 
     Raises:
         ValueError: the task has chance, or a trajectory's problem is missing.
@@ -206,7 +217,8 @@ def regrow(
         for step in trajectory.steps[:cut]:
             state = task.step(state, step.action)
         starts.append(_Start(trajectory.problem_id, state))
-    suffixes = rollout(_Resumed(task), agent, starts, rng, source)
+    limits = None if max_steps is None else [max_steps - cut for cut in cuts]
+    suffixes = rollout(_Resumed(task), agent, starts, rng, source, limits)
     return [
         replace(suffix, steps=old.steps[:cut] + suffix.steps)
         for old, cut, suffix in zip(trajectories, cuts, suffixes, strict=True)

@@ -158,10 +158,11 @@ def grpo(batch: Batch, clip_range: float = 0.2) -> Terms:
 
     Shao et al. 2024 (arXiv 2402.03300), mean over the steps of a trajectory, without the KL term.
     """
-    returns = _returns(batch)
+    returns = _returns(batch).double()  # equal ones have no advantage, and to divide by rounding would give them one
     centred = returns - _group_means(batch, returns)
-    spread = _group_means(batch, centred.square()).sqrt().clamp_min(_SMALLEST_SPREAD)
-    return Terms(_clipped(batch, centred / spread, clip_range), _step_weights(batch))
+    spread = _group_means(batch, centred.square()).sqrt()
+    advantages = centred / spread.clamp_min(_SMALLEST_SPREAD).maximum(_SMALLEST_SPREAD * returns.abs())
+    return Terms(_clipped(batch, advantages.to(batch.log_pf.dtype), clip_range), _step_weights(batch))
 
 
 def ppo_clip(batch: Batch, clip_range: float = 0.2) -> Terms:

@@ -223,7 +223,16 @@ class Trainer:
         repeated = [problem for problem in problems for _ in range(config.samples_per_problem)]
         behaviour = SelfRepellent(tempered, visits, config.repellence)
         fresh = rollout(self.task, behaviour, repeated, streams, max_steps=config.max_steps)
-        fresh += branch(self.task, problems, fresh, tempered, streams, config.branches_per_sample, config.branch_at)
+        fresh += branch(
+            self.task,
+            problems,
+            fresh,
+            tempered,
+            streams,
+            config.branches_per_sample,
+            config.branch_at,
+            config.max_steps,
+        )
         search = self._search(problems, [trajectory for trajectory in fresh if trajectory.complete], tempered, streams)
         shown = [
             trajectory
@@ -239,12 +248,12 @@ class Trainer:
     def _search(
         self, problems: list[Any], played: list[Trajectory], agent: Tempered, streams: dict[str, np.random.Generator]
     ) -> Search:
-        config = self.config
+        config, rounds = self.config, self.config.local_search_rounds
         if config.local_search == "none" or not played:
             return Search([], [])
         if config.local_search == "greedy":
-            return greedy_search(self.task, problems, played, agent, streams, config.local_search_rounds)
-        return metropolis(self.task, problems, played, agent, streams, config.beta, config.local_search_rounds)
+            return greedy_search(self.task, problems, played, agent, streams, rounds, config.max_steps)
+        return metropolis(self.task, problems, played, agent, streams, config.beta, rounds, config.max_steps)
 
     def _replayed(
         self, samples: list[_Sample], problem_ids: list[str], streams: dict[str, np.random.Generator]

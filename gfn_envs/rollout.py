@@ -67,7 +67,7 @@ def rollout(
     problems: Sequence[ProblemT],
     rng: Streams,
     source: str = "policy",
-    max_steps: int | None = None,
+    max_steps: int | Sequence[int] | None = None,
 ) -> list[Trajectory]:
     """Plays one episode on each problem, all of them in step, so that an agent acts on batches.
 
@@ -75,7 +75,8 @@ def rollout(
 
     Args:
         rng: random numbers for all, or a generator for each problem by its id.
-        max_steps: episodes that take longer break off after so many steps, as incomplete trajectories.
+        max_steps: episodes that take longer break off after so many steps, as incomplete trajectories; one number
+            for all, or one for each.
 
     Raises:
         IllegalActionError: the agent's text names no legal action.
@@ -86,8 +87,14 @@ def rollout(
     streams = streams_of(rng, [problem.id for problem in problems])
     states = [task.reset(problem) for problem in problems]
     legal = [task.actions(state) for state in states]
-    running = [index for index, actions in enumerate(legal) if actions]
-    while running and (max_steps is None or len(histories[running[0]]) < max_steps):
+    limits = [max_steps] * len(states) if max_steps is None or isinstance(max_steps, int) else list(max_steps)
+
+    def goes_on(index: int) -> bool:
+        limit = limits[index]
+        return bool(legal[index]) and (limit is None or len(histories[index]) < limit)
+
+    running = list(filter(goes_on, range(len(states))))
+    while running:
         drawn_from = side_by_side([streams[i] for i in running])
         texts = agent.act([task.observe(states[i]) for i in running], [legal[i] for i in running], drawn_from)
         for index, text in zip(running, texts, strict=True):
@@ -99,7 +106,7 @@ def rollout(
             thoughts[index].append(text.thought if isinstance(text, Answer) else NO_THOUGHT)
             states[index] = draw_outcome(task, state, action, streams[index])
             legal[index] = task.actions(states[index])
-        running = [index for index in running if legal[index]]
+        running = list(filter(goes_on, running))
     return [
         record(task, problem.id, history, state, source, said)
         for problem, history, state, said in zip(problems, histories, states, thoughts, strict=True)

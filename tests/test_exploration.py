@@ -561,6 +561,32 @@ def test_branches_cut_uniformly_after_the_first_step():
     assert all(replay_actions(LINE, WALK, b.actions, "branch") == b for b in branches)
 
 
+def test_what_grows_anew_keeps_to_the_most_steps_of_an_episode():
+    policy = uneven_table(enumerate_states(LINE, WALK), scale=2.0)
+    played = rollout(LINE, policy, [WALK] * 200, np.random.default_rng(0), max_steps=3)
+    branches = branch(LINE, [WALK], played, policy, np.random.default_rng(1), max_steps=3)
+    assert {len(trajectory.steps) for trajectory in branches if not trajectory.complete} == {3}
+    assert max(len(trajectory.steps) for trajectory in branches) == 3
+    assert max(len(t.steps) for t in branch(LINE, [WALK], played, policy, np.random.default_rng(1))) == 5
+    complete = [trajectory for trajectory in played if trajectory.complete]
+    assert 20 < len(complete) < 200
+    for search in (greedy_search, metropolis):
+        done = search(LINE, [WALK], complete, policy, np.random.default_rng(1), rounds=3, max_steps=3)
+        assert max(len(trajectory.steps) for trajectory in done.proposed) == 3
+        assert not all(trajectory.complete for trajectory in done.proposed)
+        assert all(trajectory.complete for trajectory in done.kept)
+        assert {trajectory.actions for trajectory in done.kept} != {trajectory.actions for trajectory in complete[:1]}
+
+
+def test_each_episode_can_have_its_own_most_steps():
+    limits = [1, 2, 3, 4, 5] * 20
+    played = rollout(LINE, uneven_table(enumerate_states(LINE, WALK)), [WALK] * 100, np.random.default_rng(0), "x", limits)
+    for one, limit in zip(played, limits, strict=True):
+        assert one.complete or len(one.steps) == limit
+        assert len(one.steps) <= limit
+    assert {len(one.steps) for one in played if not one.complete} == {1, 2, 3, 4}
+
+
 def test_branches_cut_in_proportion_to_entropy():
     """Entropies 0, log 2, 0 and log 2 at the later steps: no cut where there is no choice."""
     parent = replay_actions(LINE, WALK, ("-",) * 5, "listed")

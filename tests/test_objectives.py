@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import product
 
@@ -374,6 +374,20 @@ def test_equal_returns_give_no_policy_gradient():
     batch = batch_of([[-1.0], [-2.0], [-3.0]], [0.1, 0.1, 0.1], group=(0, 0, 0))
     for function in (reinforce, grpo, ppo_clip):
         assert function(batch).values.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("count", [3, 6, 7, 8, 16])
+@pytest.mark.parametrize("log_reward", [math.log(100) / 3, math.log(100) * 1.5, math.log(33.3), math.log(1e-4)])
+def test_rounding_of_equal_returns_is_no_advantage(count, log_reward):
+    """The mean of equal float32 numbers can be one unit in the last place away from them."""
+    batch = batch_of([[-1.0]] * count, [log_reward] * count, group=(0,) * count)
+    named = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    singles = {
+        name: value.float()
+        for name, value in named.items()
+        if isinstance(value, torch.Tensor) and value.dtype == torch.float64
+    }
+    assert grpo(replace(batch, **singles)).values.abs().max() < 1e-6
 
 
 def test_regressions_by_hand():
