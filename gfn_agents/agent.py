@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from gfn_agents.pretrained import lasting_name
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
-from gfn_envs.env import make_text_env
+from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.files import whole_folder
+from gfn_envs.task import Task
 from gfn_envs.versions import versions
 
 
@@ -71,25 +73,43 @@ class GFlowNetAgent:
         model_options: ModelOptions = ModelOptions(),
         **options: Any,
     ) -> None:
-        self.env_id = env_id
-        self.env_kwargs = training_kwargs(env_kwargs or {})
-        self.config = replace(config, **options)
+        self._hold(env_id, training_kwargs(env_kwargs or {}), replace(config, **options), model_options)
         self.folder = Path(folder) if folder is not None else None
-        env = make_text_env(env_id, self.env_kwargs)
-        self.task = env.task
+        self._env  # noqa: B018  # mistakes in its keywords are found before a large model is loaded
         template = model.template if isinstance(model, LanguageModelPolicy) else template
         if few_shot:
-            shown = worked_examples(env.task, env.problems, few_shot, np.random.default_rng(self.config.seed))
+            rng = np.random.default_rng(self.config.seed)
+            shown = worked_examples(self.task, self._env.problems, few_shot, rng)
             template = replace(template, examples=(*template.examples, *shown))
         self.model = None if isinstance(model, Policy) else lasting_name(model)
-        self.model_options = model_options
         self.policy: Policy = (
             model if isinstance(model, Policy) else load_policy(model, template, model_options, self.config.seed)
         )
         if isinstance(model, LanguageModelPolicy):
             model.template = template
         self.template = template
-        self.trainer = Trainer(env.task, env.problems, self.policy, self.config, self.folder)
+        self.trainer  # noqa: B018  # and mistakes in the options before anything is trained
+
+    def _hold(self, env_id: str, env_kwargs: dict[str, Any], config: TrainConfig, model_options: ModelOptions) -> None:
+        self.env_id, self.env_kwargs, self.config, self.model_options = env_id, env_kwargs, config, model_options
+        self._spent: dict[str, float] = {}
+
+    @cached_property
+    def _env(self) -> TextEnv[Any, Any]:
+        return make_text_env(self.env_id, self.env_kwargs)
+
+    @property
+    def task(self) -> Task[Any, Any]:
+        """Rules of the environment."""
+        return self._env.task
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """What trains the policy; of an agent that was loaded it is made when it is first asked for."""
+        trainer = Trainer(self.task, self._env.problems, self.policy, self.config, self.folder)
+        trainer.environment_steps = int(self._spent.get("environment_steps", 0))
+        trainer.cpu_seconds = float(self._spent.get("cpu_seconds", 0.0))
+        return trainer
 
     @property
     def thought_tokens(self) -> int:
@@ -99,10 +119,8 @@ class GFlowNetAgent:
     @property
     def costs(self) -> dict[str, float]:
         """What training has used up so far, also before the agent was saved; not that of the model it began with."""
-        return {
-            "environment_steps": float(self.trainer.environment_steps),
-            "cpu_seconds": float(self.trainer.cpu_seconds),
-        }
+        spent = vars(self.trainer) if "trainer" in vars(self) else self._spent
+        return {name: float(spent.get(name, 0.0)) for name in ("environment_steps", "cpu_seconds")}
 
     def learn(
         self, steps: int | None = None, on_step: Callable[[StepReport], None] = lambda report: None
@@ -113,7 +131,16 @@ class GFlowNetAgent:
             steps: so many further optimizer steps; default: until `config.steps` are done, which
                 for a resumed agent are the remaining ones.
             on_step: called with a report after each step.
+
+        Raises:
+            ValueError: the run folder holds checkpoints of another run.
         """
+        if self.folder is not None and not self.trainer.steps_done and list_checkpoints(self.folder):
+            raise ValueError(
+                f"'{self.folder}' holds checkpoints of an earlier run; call resume() to go on with it, "
+                "or choose another folder"
+            )
+        processes.gather(None)  # no process writes into the folder before all have looked into it
         if self.folder is not None and processes.is_main():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_description(self.folder)
@@ -181,6 +208,8 @@ class GFlowNetAgent:
     def load(cls, folder: str | Path, device: str = "auto") -> GFlowNetAgent:
         """Reads what `save` wrote, or the last checkpoint of a run folder.
 
+        It plays without its training problems, which may be elsewhere; training needs them.
+
         Args:
             device: where it plays; auto is the first GPU where there is one, and otherwise the CPU.
 
@@ -191,10 +220,11 @@ class GFlowNetAgent:
         saved = read_description(home)
         options = replace(saved.model_options, device=device)
         policy = policy_folder(home)
-        agent = cls(saved.env_id, policy, saved.env_kwargs, saved.template, config=saved.config, model_options=options)
-        spent = saved.costs if policy.parent == home else vars(read_counters(policy.parent))
-        agent.trainer.environment_steps = int(spent.get("environment_steps", 0))
-        agent.trainer.cpu_seconds = float(spent.get("cpu_seconds", 0.0))
+        agent = cls.__new__(cls)  # to make one anew would look for its training problems
+        agent._hold(saved.env_id, saved.env_kwargs, saved.config, options)
+        agent.folder, agent.template, agent.model = None, saved.template, lasting_name(policy)
+        agent.policy = load_policy(policy, saved.template, options, saved.config.seed)
+        agent._spent = saved.costs if policy.parent == home else vars(read_counters(policy.parent))
         return agent
 
     def _write_description(self, folder: Path, **more: Any) -> None:

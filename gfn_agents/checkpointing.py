@@ -34,6 +34,7 @@ class Counters:
         visits: how often each action of each prompt was taken.
         rng: state of the generator that draws problems.
         config: the run's options.
+        target_reached: the distance at which the run was to stop is reached.
     """
 
     steps_done: int
@@ -43,6 +44,7 @@ class Counters:
     rng: dict[str, Any]
     config: dict[str, Any]
     visits: dict[str, Any] = field(default_factory=dict)
+    target_reached: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Trained:
 def write_checkpoint(folder: Path, trained: Trained, counters: Counters) -> Path:
     """Writes a checkpoint into a run folder, complete or not at all, and removes all but the last two."""
     final = folder / "checkpoints" / f"step-{counters.steps_done:06d}"
-    if trained.reference is not None and not (folder / REFERENCE_FOLDER).exists():
+    # That of a run that was killed before its first checkpoint is not kept: it may have been another run.
+    known = (folder / REFERENCE_FOLDER).exists() and list_checkpoints(folder)
+    if trained.reference is not None and not known:
         with whole_folder(folder / REFERENCE_FOLDER) as partial:
             trained.reference.save(partial)
     with whole_folder(final) as partial:

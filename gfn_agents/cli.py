@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import time
@@ -99,14 +100,18 @@ def train(
         "cpu_seconds": agent.trainer.cpu_seconds,
         "loss": sum(report.loss for report in last) / len(last) if last else None,
         "sampled_success": sum(report.success for report in last) / len(last) if last else None,
+        "target_reached": agent.trainer.target_reached,
         "config": asdict(agent.config),
     }
     if json:
         print_json(summary)
         return
+    reached = f"The distance is below {config.stop_at_distance:g}. " if agent.trainer.target_reached else ""
+    given = {"--env-kwargs": env_kwargs if parse_env_kwargs(env_kwargs) else "", "--beta": f"{config.beta:g}"}
+    options = [part for name, value in given.items() if value not in ("", "1") for part in (name, value)]
     sys.stdout.write(
-        f"{summary['steps']} steps, {summary['environment_steps']} environment steps. The policy is in '{folder}'; "
-        f"next: gfn evaluate {folder} {env}\n"
+        f"{summary['steps']} steps, {summary['environment_steps']} environment steps. {reached}The policy is in "
+        f"'{folder}'; next: {shlex.join(['gfn', 'evaluate', str(folder), env, *options])}\n"
     )
 
 
@@ -144,7 +149,7 @@ def _learn(agent: Any, folder: Path) -> list[Any]:
             observers.append(stack.enter_context(TrainingBar(agent.config.steps, trainer.steps_done)).update)
         stack.enter_context(_stop_at_interrupt(trainer))
         agent.learn(on_step=lambda report: [observe(report) for observe in observers])
-    if trainer.steps_done < agent.config.steps and processes.is_main():
+    if trainer.steps_done < agent.config.steps and not trainer.target_reached and processes.is_main():
         raise CommandError(f"interrupted after step {trainer.steps_done}, which is saved; {_way_on(folder)}")
     return reports
 

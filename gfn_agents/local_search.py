@@ -105,9 +105,7 @@ def metropolis(
         # 1 - u is in (0, 1], so its logarithm is finite.
         thresholds = np.log1p(-_draws(kept, rng))
         kept = [
-            new
-            if new.complete and threshold <= log_acceptance(old, new, cut, log_q_old, log_q_new, beta)
-            else old
+            new if new.complete and threshold <= log_acceptance(old, new, cut, log_q_old, log_q_new, beta) else old
             for old, new, cut, log_q_old, log_q_new, threshold in zip(
                 kept, grown, cuts, log_q[: len(grown)], log_q[len(grown) :], thresholds, strict=True
             )

@@ -144,32 +144,33 @@ class Trainer:
         self.environment_steps = 0
         self.cpu_seconds = 0.0
         self.stop_requested = False
+        self.target_reached = False
         self._demonstrated: set[str] = set()
 
     @processes.noticing_loss()
     def run(self, on_step: Callable[[StepReport], None] = lambda report: None, until: int | None = None) -> None:
-        """Trains until so many steps are done, by default `config.steps`, or `stop_requested` is set.
+        """Trains until so many steps are done, by default `config.steps`, or `stop_requested` is set, which it clears.
 
-        The distance to the target sets it, if `config.stop_at_distance` is reached.
-
-        Checkpoints are written on the way and at the end.
+        It also ends with `target_reached`, once the distance to the target is below `config.stop_at_distance`, and
+        then goes on only if `until` says so. Checkpoints are written on the way and at the end.
 
         Raises:
             ProcessLost: another process of the run has ended.
         """
         end = self.config.steps if until is None else until
-        stop = self._stop_agreed()
+        stop = self._stop_agreed() or (until is None and self.target_reached)
         while self.steps_done < end and not stop:
             report = self.step()
-            if report.distance is not None and report.distance < self.config.stop_at_distance:
-                self.stop_requested = True
+            if report.distance is not None:
+                self.target_reached = report.distance < self.config.stop_at_distance
             on_step(report)
-            stop = self._stop_agreed()
+            stop = self._stop_agreed() or (report.distance is not None and self.target_reached)
             due = self.steps_done == end or stop or self.steps_done % self.config.checkpoint_every == 0
             if self.folder and due:
                 if processes.is_main():
                     self.save_checkpoint()
                 processes.gather(None)  # the others have their parts of a divided model
+        self.stop_requested = False
 
     def _stop_agreed(self) -> bool:
         """Says whether any process was asked to stop; all of them must stop after the same step."""
@@ -352,6 +353,7 @@ class Trainer:
             rng=dict(self.rng.bit_generator.state),
             config=asdict(self.config),
             visits=self.visits.to_json(),
+            target_reached=self.target_reached,
         )
         return write_checkpoint(self.folder, self._trained, counters)
 
@@ -366,6 +368,7 @@ class Trainer:
         self.steps_done = counters.steps_done
         self.environment_steps = counters.environment_steps
         self.cpu_seconds = counters.cpu_seconds
+        self.target_reached = counters.target_reached
         self._demonstrated = set(counters.demonstrated)
         self.visits.restore(counters.visits)
 

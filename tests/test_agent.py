@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from gfn_agents import GFlowNetAgent
 from gfn_agents.language_model import LanguageModelPolicy
@@ -67,3 +70,50 @@ def test_an_agent_folder_without_a_policy_is_refused(agent, tmp_path):
     (tmp_path / "agent" / "policy" / "config.json").unlink()
     with pytest.raises(ValueError, match=r"no config.json"):
         GFlowNetAgent.load(tmp_path / "agent")
+
+
+def test_a_folder_of_another_run_is_not_trained_into(tmp_path):
+    def made(**options):
+        policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+        game = {"count": 2, "solvable": False, "high": 8}
+        return GFlowNetAgent("gfn_envs/Game24-v0", policy, game, folder=tmp_path, **SMALL, **options)
+
+    made(steps=3, checkpoint_every=2).learn()
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"checkpoints of an earlier run; call resume\(\) to go on with it"):
+        made(steps=1, seed=9).learn()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
+    assert made(steps=4, checkpoint_every=2).resume().learn().trainer.steps_done == 4
+
+
+def test_a_reference_without_a_checkpoint_is_of_a_run_that_never_was(tmp_path):
+    def made(factor):
+        policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+        with torch.no_grad():
+            next(policy.parameters()).mul_(factor)
+        game = {"count": 2, "solvable": False, "high": 8}
+        objective = "relative_trajectory_balance"
+        return GFlowNetAgent("gfn_envs/Game24-v0", policy, game, folder=tmp_path, objective=objective, steps=1, **SMALL)
+
+    made(1.0).learn()
+    shutil.rmtree(tmp_path / "checkpoints")  # as if the process was killed between the two
+    again = made(2.0)
+    own = again.trainer.reference.state_dict()
+    again.learn()
+    saved = LanguageModelPolicy.load(tmp_path / "reference").state_dict()
+    assert all(torch.equal(saved[name], own[name]) for name in own if name in saved)
+
+
+def test_a_saved_agent_plays_without_its_training_problems(tmp_path):
+    problems = tmp_path / "few.jsonl"
+    problems.write_text('{"numbers": [4, 6]}\n{"numbers": [3, 8]}\n', encoding="utf-8")
+    policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+    made = GFlowNetAgent("gfn_envs/Game24-v0", policy, {"count": 2, "problems": str(problems)}, **SMALL)
+    made.learn(1).save(tmp_path / "agent")
+    problems.unlink()
+    loaded = GFlowNetAgent.load(tmp_path / "agent")
+    asked = (["Numbers: 4 6"], [("4 * 6 = 24 (left: 24)", "4 + 6 = 10 (left: 10)")])
+    assert np.array_equal(loaded.action_probabilities(*asked)[0], made.action_probabilities(*asked)[0])
+    assert loaded.costs == made.costs
+    with pytest.raises(ValueError, match=r"few\.jsonl"):
+        loaded.learn(1)

@@ -180,6 +180,19 @@ def test_train_evaluate_and_resume(gfn, puzzles, tmp_path):
         assert sum(p["agent"] for p in row["solutions"].values()) == pytest.approx(row["exact_success"])
 
 
+def test_a_run_that_came_near_enough_is_no_interrupted_one(gfn, tmp_path):
+    words = ("train", LINE, *FAST, "--steps", "9", "--distance-every", "2", "--stop-at-distance", "0.99", "--output")
+    hard = ("--env-kwargs", '{"high": 6}', "--beta", "2")
+    status, out, err = gfn(*words, tmp_path / "run", *hard)
+    assert (status, "error" in err) == (0, False)
+    assert out.startswith("2 steps, ")
+    assert "The distance is below 0.99." in out
+    assert out.endswith(f"next: gfn evaluate {tmp_path / 'run'} {LINE} --env-kwargs '{{\"high\": 6}}' --beta 2\n")
+    status, out, _ = gfn(*words, tmp_path / "run", *hard, "--resume", "--json")
+    document = json.loads(out)
+    assert (status, document["steps"], document["target_reached"]) == (0, 2, True)
+
+
 def test_worked_examples_are_kept_for_evaluation(gfn, tmp_path):
     run, words = tmp_path / "run", ("train", LINE, "--few-shot", "2", *FAST, "--json")
     assert gfn(*words, "--output", run)[0] == 0

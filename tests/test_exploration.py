@@ -580,7 +580,9 @@ def test_what_grows_anew_keeps_to_the_most_steps_of_an_episode():
 
 def test_each_episode_can_have_its_own_most_steps():
     limits = [1, 2, 3, 4, 5] * 20
-    played = rollout(LINE, uneven_table(enumerate_states(LINE, WALK)), [WALK] * 100, np.random.default_rng(0), "x", limits)
+    played = rollout(
+        LINE, uneven_table(enumerate_states(LINE, WALK)), [WALK] * 100, np.random.default_rng(0), "x", limits
+    )
     for one, limit in zip(played, limits, strict=True):
         assert one.complete or len(one.steps) == limit
         assert len(one.steps) <= limit

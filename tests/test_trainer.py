@@ -560,6 +560,27 @@ def test_training_stops_at_the_distance_and_says_it(tmp_path):
     assert measured[-1] < 0.1 <= min(measured[:-1])
     assert trainer.steps_done == len(reports) < 500
     assert list_checkpoints(tmp_path)[-1].name == f"step-{trainer.steps_done:06d}"
+    assert trainer.target_reached
+    resumed = wired(tmp_path, steps=500, distance_every=5, stop_at_distance=0.1)
+    resumed.load_checkpoint(list_checkpoints(tmp_path)[-1])
+    done = trainer.steps_done
+    for one in (trainer, resumed):
+        one.run()
+        assert one.steps_done == done, "a run that has what it was started for is over"
+        one.run(until=done + 2)
+        assert one.steps_done == done + 2, "it trains on if that is asked for"
+
+
+def test_a_request_to_stop_ends_one_run_only(tmp_path):
+    trainer = wired(tmp_path, steps=9)
+
+    def stop_after_two(report):
+        trainer.stop_requested = report.step == 2
+
+    trainer.run(stop_after_two)
+    assert trainer.steps_done == 2
+    trainer.run()
+    assert trainer.steps_done == 9
 
 
 def test_a_distance_that_cannot_be_known_is_refused():
