@@ -65,7 +65,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,9 @@ from gfn_envs.problems import GeneratedProblems, ProblemSource
 from gfn_envs.rollout import draw_outcome
 from gfn_envs.task import Task
 from gfn_envs.tasks.alfworld.generator import generate
-from gfn_envs.tasks.alfworld.planner import optimal_plans_from
+from gfn_envs.tasks.alfworld.household import TREATMENTS
+from gfn_envs.tasks.alfworld.problem import ALFWorldProblem, kind_of
+from gfn_envs.tasks.alfworld.searcher import informed_commands, search_policy
 from gfn_envs.tasks.alfworld.task import ALFWorld, ALFWorldState
 from gfn_envs.tasks.blackjack import BlackJack
 from gfn_envs.tasks.blocksworld import BlocksWorld
@@ -115,13 +117,16 @@ FAMILIES: dict[str, tuple[Task[Any, Any], ...]] = {
     ),
     "BlackJack": tuple(BlackJack(**options) for options in BlackJack.difficulties.values()),
     "ALFWorld": (ALFWorld().memoryless(),),
+    "ALFWorld in small rooms": (ALFWorld().memoryless(),),
 }
 """The tasks of each name, drawn alike."""
 _KEPT_PROBLEMS = 2000
 _PROBLEMS_READ = 100
 """Problems of each task whose texts decide about new tokens."""
-_PLANNED_STATES = 4
+_SEARCHED_STATES = 4
 """States of one ALFWorld problem in a step: they are the longest."""
+_KEPT_SEARCHES, _STRAIGHT = 0.1, 0.8
+"""In small rooms the share of states with something to look for that is learned from, and of walks straight to it."""
 
 
 @dataclass(frozen=True)
@@ -153,35 +158,72 @@ def examples_of(task: Task[Any, Any], problem: Any) -> tuple[list[Example], np.n
     return examples, np.array([entry[1] for entry in found.values()])
 
 
-def searched_actions(task: ALFWorld, state: ALFWorldState) -> dict[str, float]:
-    """Returns what a planner would do next, each with its probability; nothing where the game cannot be won.
+def searching_examples(task: ALFWorld, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
+    """Returns up to `count` states of play that strays from a searching player's, seldom or nearly always."""
+    state, found, strays = task.reset(problem), [], rng.random() ** 2
+    while wise := search_policy(task, state):
+        found.append(_searched(task, state, wise))
+        state = task.step(state, _strayed(found[-1], strays, rng))
+    return _some(found, min(count, _SEARCHED_STATES), rng)
 
-    It knows where everything is, and a player without that knowledge learns from it where things tend to be. But it
-    never looks into what it came to for nothing, so a player with an empty hand first opens what it stands before.
+
+def small_room_examples(task: ALFWorld, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
+    """Returns up to `count` states of the game in a part of its room, nearly all with nothing to look for.
+
+    What is to be taken and where it is to be brought is then a matter of reading the task, and texts are short.
     """
-    seen, legal = task.observe(state), task.actions(state)
-    doors = [action for action in legal if f"\n{action.removeprefix('open ')} (closed): not seen." in seen]
-    if doors and state.room.held < 0:
-        return dict.fromkeys(doors, 1 / len(doors))
-    try:
-        plans = optimal_plans_from(state)
-    except ValueError:
-        return {}
-    found: dict[str, float] = {}
-    for plan in plans:
-        found[plan[0]] = found.get(plan[0], 0.0) + 1 / len(plans)
-    return found
+    problem = small_room(problem, int(rng.integers(1, 7)), rng)
+    state, found, strays = task.reset(problem), [], 0.25 * rng.random() ** 2
+    while wise := search_policy(task, state):
+        example = _searched(task, state, wise)
+        known = bool(informed_commands(state))
+        if known or rng.random() < _KEPT_SEARCHES:
+            found.append(example)
+        if not known and rng.random() < _STRAIGHT:
+            example = _searched(task, state, search_policy(task, state, luck=1.0))
+        state = task.step(state, _strayed(example, strays, rng))
+    return _some(found, count, rng)
 
 
-def planned_examples(task: ALFWorld, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
-    """Returns up to `count` states along play that strays from the plan, now and then or nearly always."""
-    state, found, strays = task.reset(problem), [], rng.random()
-    while (actions := task.actions(state)) and (wise := searched_actions(task, state)):
-        probabilities = np.array([wise.get(action, 0.0) for action in actions])
-        found.append(Example(task.observe(state), actions, probabilities))
-        drawn = rng.integers(len(actions)) if rng.random() < strays else rng.choice(len(actions), p=probabilities)
-        state = task.step(state, actions[drawn])
-    return [found[i] for i in rng.choice(len(found), size=min(count, _PLANNED_STATES, len(found)), replace=False)]
+def small_room(problem: ALFWorldProblem, others: int, rng: np.random.Generator) -> ALFWorldProblem:
+    """Returns a game in a part of its room: the receptacles that its goal needs, and so many others."""
+    kinds = [kind_of(receptacle.name) for receptacle in problem.receptacles]
+    treatment = TREATMENTS.get(problem.task_type.split("_")[1])  # "clean" of pick_clean_then_place_in_recep
+    wanted = [thing for thing in problem.things if kind_of(thing.name) in (problem.target, problem.place)]
+    kept = {number for thing in wanted for number in thing.inside}
+    kept |= {number for number, kind in enumerate(kinds) if kind == treatment}
+    if places := [number for number, kind in enumerate(kinds) if kind == problem.place]:  # not of a lamp
+        kept.add(places[rng.integers(len(places))])
+    kept |= set(map(int, rng.permutation([number for number in range(len(kinds)) if number not in kept])[:others]))
+    numbers = {old: new for new, old in enumerate(sorted(kept))}
+    poses = {pose: new for new, pose in enumerate(dict.fromkeys(problem.receptacles[old].pose for old in numbers))}
+    smaller = replace(
+        problem,
+        receptacles=tuple(row._replace(pose=poses[row.pose]) for row in map(problem.receptacles.__getitem__, numbers)),
+        things=tuple(
+            thing._replace(
+                inside=tuple(numbers[n] for n in thing.inside if n in numbers), near=poses.get(thing.near, -1)
+            )
+            for thing in problem.things
+            if set(thing.inside) & set(numbers)
+        ),
+        walkthrough=(),
+    )
+    return replace(smaller, game=f"{problem.game}/{smaller.content_hash[:16]}")
+
+
+def _searched(task: ALFWorld, state: ALFWorldState, wise: dict[str, float]) -> Example:
+    actions = task.actions(state)
+    return Example(task.observe(state), actions, np.array([wise.get(action, 0.0) for action in actions]))
+
+
+def _strayed(example: Example, strays: float, rng: np.random.Generator) -> str:
+    """Returns an action as the example has it, or with the probability `strays` any."""
+    return str(rng.choice(example.actions, p=None if rng.random() < strays else example.probabilities))
+
+
+def _some(examples: list[Example], count: int, rng: np.random.Generator) -> list[Example]:
+    return [examples[i] for i in rng.choice(len(examples), size=min(count, len(examples)), replace=False)]
 
 
 def answer_examples(task: PrOntoQA, problem: Any, count: int, rng: np.random.Generator) -> list[Example]:
@@ -216,7 +258,11 @@ def visited_examples(task: Task[Any, Any], problem: Any, count: int, rng: np.ran
     return [examples[0], *(examples[1 + int(i)] for i in chosen)]
 
 
-_DRAW: dict[str, Callable[..., list[Example]]] = {"ALFWorld": planned_examples, "PrOntoQA answers": answer_examples}
+_DRAW: dict[str, Callable[..., list[Example]]] = {
+    "ALFWorld": searching_examples,
+    "ALFWorld in small rooms": small_room_examples,
+    "PrOntoQA answers": answer_examples,
+}
 """How the states of a problem are drawn, where not by the exact sampler's visits."""
 
 

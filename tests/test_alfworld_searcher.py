@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-import gfn_envs.tasks.alfworld.searcher as searcher
 from gfn_envs.tasks.alfworld.house import house_of, members
 from gfn_envs.tasks.alfworld.planner import optimal_plans
-from gfn_envs.tasks.alfworld.searcher import searching_plan
+from gfn_envs.tasks.alfworld.searcher import informed_commands, search_policy, searching_plan
 from gfn_envs.tasks.alfworld.summary import UNSEEN
 from gfn_envs.tasks.alfworld.task import ALFWorld
 
@@ -61,15 +62,36 @@ def elsewhere(problem):
     return start, start._replace(room=start.room._replace(inside=tuple(inside)))
 
 
-def first_commands(state):
-    return [searcher._next(TASK, state, np.random.default_rng(seed)) for seed in range(20)]
-
-
-@pytest.mark.parametrize(("luck", "same"), [(0.0, True), (1.0, False)])
-def test_without_luck_it_cannot_know_where_things_are(monkeypatch, luck, same):
-    monkeypatch.setattr(searcher, "LUCK", luck)
+@pytest.mark.parametrize(("luck", "same"), [(0.0, True), (0.5, False), (1.0, False)])
+def test_without_luck_it_cannot_know_where_things_are(luck, same):
     pairs = [elsewhere(problem) for problem in GAMES[:4]]
-    assert all((first_commands(start) == first_commands(moved)) == same for start, moved in pairs)
+    assert all((search_policy(TASK, start, luck) == search_policy(TASK, moved, luck)) == same for start, moved in pairs)
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
+def test_it_looks_into_what_is_new_or_does_what_the_planner_does(luck):
+    for problem in GAMES:
+        start, firsts = TASK.reset(problem), Counter(plan[0] for plan in optimal_plans(problem))
+        planned = {command: count / firsts.total() for command, count in firsts.items()}
+        looks = [command for command in TASK.actions(start) if command.startswith("go to ")]
+        chosen = search_policy(TASK, start, luck)
+        assert sum(chosen.values()) == pytest.approx(1)
+        if not informed_commands(start):
+            for command in {*planned, *looks}:
+                share = luck * planned.get(command, 0) + (1 - luck) * (command in looks) / len(looks)
+                assert chosen.get(command, 0) == pytest.approx(share)
+
+
+def test_it_goes_straight_on_as_soon_as_it_has_seen_all():
+    for problem in GAMES:
+        steps = states_on(TASK.expert_plans(problem)[0], problem)
+        state = next(state for state, _ in steps if informed_commands(state))
+        while TASK.actions(state):
+            known = informed_commands(state)
+            assert search_policy(TASK, state) == known
+            assert sum(known.values()) == pytest.approx(1)
+            state = TASK.step(state, min(known))
+        assert TASK.success(state)
 
 
 def test_it_opens_what_it_stands_before():
@@ -77,7 +99,9 @@ def test_it_opens_what_it_stands_before():
     house, start = house_of(problem), TASK.reset(problem)
     door = next(members(house.openable & ~start.room.opened))
     state = TASK.step(start, f"go to {house.receptacles[door]}")
-    assert set(first_commands(state)) <= {f"open {house.receptacles[place]}" for place in house.here[state.room.pose]}
+    assert set(search_policy(TASK, state)) <= {
+        f"open {house.receptacles[place]}" for place in house.here[state.room.pose]
+    }
 
 
 def test_a_game_that_takes_too_long_is_no_plan():

@@ -7,7 +7,6 @@ import math
 import runpy
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -97,36 +96,41 @@ def test_states_are_visited_as_the_cards_fall(script):
     assert visits[found["18"]] == pytest.approx((hits["16"] + visits[found["17"]] * hits["17"]) / 13)
 
 
-def test_the_searcher_plans_from_anywhere_and_opens_what_it_stands_before(script):
-    task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
-    problem = next(game for game in task.problems().split("train") if len(optimal_plans(game)) > 1)
-    state = task.reset(problem)
-    firsts = Counter(plan[0] for plan in optimal_plans(problem))
-    assert script.searched_actions(task, state) == pytest.approx({a: n / firsts.total() for a, n in firsts.items()})
-    looked = opened = 0
-    while actions := task.actions(state):
-        wise = script.searched_actions(task, state)
-        assert sum(wise.values()) == pytest.approx(1)
-        assert set(wise) <= set(actions)
-        if any(action.startswith("open ") for action in wise):
-            opened += 1
-        looked += 1
-        state = task.step(state, actions[rng.integers(len(actions))] if looked < 15 else max(wise, key=wise.get))
-    assert task.success(state)
-    assert opened > 0
-    assert looked < task.horizon
-
-
-def test_planned_examples_are_states_of_one_game(script):
+def test_searching_examples_are_states_of_one_game(script):
     task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
     problem = script.training_problems(task).sample(rng)
     assert split_of(problem) == "train"
-    examples = script.planned_examples(task, problem, 3, rng)
+    examples = script.searching_examples(task, problem, 3, rng)
     assert len({example.observation for example in examples}) == 3
     for example in examples:
         assert f"Your task is to: {problem.task}." in example.observation
         assert example.probabilities.sum() == pytest.approx(1)
         assert len(example.probabilities) == len(example.actions)
+
+
+def test_small_rooms_are_games_that_can_be_won_with_what_the_goal_needs(script):
+    task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
+    for problem in task.problems().split("train").take(40, rng):
+        small = script.small_room(problem, 2, rng)
+        names = [receptacle.name for receptacle in small.receptacles]
+        assert [r.name for r in problem.receptacles if r.name in names] == names
+        assert {thing.name for thing in small.things} <= {thing.name for thing in problem.things}
+        targets = [thing for thing in problem.things if thing.name.startswith(f"{problem.target} ")]
+        assert [t.name for t in small.things if t.name.startswith(f"{small.target} ")] == [t.name for t in targets]
+        assert len(optimal_plans(small)[0]) >= len(optimal_plans(problem)[0])  # it may lack the nearest place
+        assert small.id != problem.id
+        needed = {problem.place, "sinkbasin", "fridge", "microwave"} | {n for t in targets for n in t.inside}
+        assert len(names) <= len(needed) + 2 + 1
+
+
+def test_examples_of_small_rooms_ask_to_read_the_task(script):
+    """Nearly all of them have one answer, or a few that are as good, among legal commands that do not help."""
+    task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
+    problems = task.problems().split("train").take(40, rng)
+    examples = [example for problem in problems for example in script.small_room_examples(task, problem, 2, rng)]
+    assert len(examples) > 75
+    assert np.mean([example.probabilities.max() == 1 for example in examples]) > 0.7
+    assert np.mean([len(example.actions) for example in examples]) > 8
 
 
 @pytest.mark.parametrize("options", [{}, {"slack": 1, "ontology": "true"}, {"hops": 4, "slack": 0}])

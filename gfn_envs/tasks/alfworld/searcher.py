@@ -8,12 +8,13 @@ where things tend to be, too.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gfn_envs.tasks.alfworld.house import house_of
-from gfn_envs.tasks.alfworld.planner import Plan, shortest_plan_from
+from gfn_envs.tasks.alfworld.planner import Plan, optimal_plans_from
 from gfn_envs.tasks.alfworld.problem import ALFWorldProblem
 from gfn_envs.tasks.alfworld.summary import UNSEEN
 
@@ -27,31 +28,45 @@ def searching_plan(task: ALFWorld, problem: ALFWorldProblem, rng: np.random.Gene
     """Returns the commands of one game that is won, or None if this player does not win it in time."""
     state, plan = task.reset(problem), list[str]()
     while task.actions(state):
-        command = _next(task, state, rng)
-        if command is None:
+        chosen = search_policy(task, state)
+        if not chosen:
             return None
+        command = str(rng.choice(list(chosen), p=list(chosen.values())))
         plan.append(command)
         state = task.step(state, command)
     return tuple(plan) if task.success(state) else None
 
 
-def _next(task: ALFWorld, state: ALFWorldState, rng: np.random.Generator) -> str | None:
-    """Returns the next command, None if nothing is left to look at and the game cannot be won."""
-    seen = [max(content, 0) for content in state.seen.contents]
-    inside = tuple(there & known for there, known in zip(state.room.inside, seen, strict=True))
-    if command := _planned(state._replace(room=state.room._replace(inside=inside))):
-        return command
+def search_policy(task: ALFWorld, state: ALFWorldState, luck: float = LUCK) -> dict[str, float]:
+    """Returns the commands that this player would give next, each with its probability.
+
+    Nothing if all is seen and the game cannot be won.
+    """
+    if known := informed_commands(state):
+        return known
     house, legal = house_of(state.problem), set(task.actions(state))
     new = [house.receptacles[place] for place, content in enumerate(state.seen.contents) if content == UNSEEN]
     doors = [f"open {name}" for name in new if f"open {name}" in legal]
     looks = doors or [f"{verb} {name}" for verb in ("go to", "examine") for name in new if f"{verb} {name}" in legal]
-    lucky = None if doors or rng.random() >= LUCK else _planned(state)
-    return lucky or (str(rng.choice(looks)) if looks else _planned(state))
+    lucky = {} if doors else _planned(state)
+    share = (luck if looks else 1.0) if lucky else 0.0
+    found = {command: share * probability for command, probability in lucky.items()}
+    for command in looks:
+        found[command] = found.get(command, 0.0) + (1 - share) / len(looks)
+    return {command: probability for command, probability in found.items() if probability}
 
 
-def _planned(state: ALFWorldState) -> str | None:
-    """Returns the first command of a shortest plan, None if there is none."""
+def informed_commands(state: ALFWorldState) -> dict[str, float]:
+    """Returns how shortest plans begin for which all was seen that they need; nothing if there are none."""
+    seen = [max(content, 0) for content in state.seen.contents]
+    inside = tuple(there & known for there, known in zip(state.room.inside, seen, strict=True))
+    return _planned(state._replace(room=state.room._replace(inside=inside)))
+
+
+def _planned(state: ALFWorldState) -> dict[str, float]:
+    """Returns the first commands of shortest plans by their share of these, nothing if there are none."""
     try:
-        return shortest_plan_from(state)[0]
+        firsts = Counter(plan[0] for plan in optimal_plans_from(state) if plan)
     except ValueError:
-        return None
+        return {}
+    return {command: count / firsts.total() for command, count in firsts.items()}
