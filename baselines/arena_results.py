@@ -44,13 +44,15 @@ class Comparison:
     """How much better the first agent is than the second by one score; turned around where lower is better.
 
     Attributes:
-        difference: mean of first minus second over the same problems and seeds.
+        values: the score of the first and of the second, over the problems and seeds for which both have one.
+        difference: mean of first minus second over these.
         improvement: how probably the first is the better one on a problem.
     """
 
     score: str
     first: str
     second: str
+    values: tuple[float, float]
     difference: Estimate
     improvement: Estimate
 
@@ -213,7 +215,9 @@ def _comparisons(tables: Tables) -> list[Comparison]:
             continue  # the exact one says the same and more
         for first, second in permutations(known, 2):
             pair = values[first], values[second], tables.weights, tables.draws
-            compared.append(
-                Comparison(score.name, first, second, paired_difference(*pair), probability_of_improvement(*pair))
-            )
+            missing = np.isnan(values[first] - values[second])
+            means = [sign * table_mean(np.where(missing, np.nan, table), tables.weights) for table in pair[:2]]
+            if not missing.all():  # otherwise they have no seed in common yet
+                difference, improvement = paired_difference(*pair), probability_of_improvement(*pair)
+                compared.append(Comparison(score.name, first, second, (means[0], means[1]), difference, improvement))
     return compared

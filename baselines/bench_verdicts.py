@@ -31,10 +31,10 @@ class Verdict:
         score: name of the score.
         label: of the score, as the environment's table shows it.
         agent: who is judged.
-        value: its score.
+        value: its score, over the problems and seeds for which both have one.
         rival: the best of the others.
         rival_value: that one's score.
-        difference: how much better the agent is, over the same problems and seeds.
+        difference: how much better the agent is.
     """
 
     arena: str
@@ -103,13 +103,11 @@ def _closest_rival(arena: ArenaResults, score: Score, agent: str) -> Comparison 
 
 def _verdict(arena: ArenaResults, score: Score, agent: str) -> Verdict | None:
     """Returns how an agent compares with the best of the others, None where that is not known."""
-    rival, own = _closest_rival(arena, score, agent), arena.results.score(agent, score.name)
-    if rival is None or own is None:
+    rival = _closest_rival(arena, score, agent)
+    if rival is None:
         return None
-    other = arena.results.score(rival.second, score.name)
-    assert other is not None
-    label = arena.results.label(score)
-    return Verdict(arena.name, score.name, label, agent, own.value, rival.second, other.value, rival.difference)
+    label, (own, other) = arena.results.label(score), rival.values
+    return Verdict(arena.name, score.name, label, agent, own, rival.second, other, rival.difference)
 
 
 # -- as sentences or a table -----------------------------------------------------------------------

@@ -133,18 +133,13 @@ def test_verdicts_say_plainly_where_the_agent_in_focus_is_not_the_best(results: 
     line = results.arenas[0]
 
     def with_success(walker: float, difference: Estimate):
-        agents = tuple(
-            replace(agent, scores={**agent.scores, "success_at_1": Estimate(walker, 0, 1)})
-            if agent.name == "walker"
-            else agent
-            for agent in line.results.agents
-        )
         comparisons = tuple(
-            replace(one, difference=difference) if (one.score, one.first) == ("success_at_1", "walker") else one
+            replace(one, values=(walker, one.values[1]), difference=difference)
+            if (one.score, one.first) == ("success_at_1", "walker")
+            else one
             for one in line.comparisons
         )
-        changed = replace(line, results=replace(line.results, agents=agents), comparisons=comparisons)
-        return [verdict.sentence for verdict in verdicts(changed, "walker")]
+        return [verdict.sentence for verdict in verdicts(replace(line, comparisons=comparisons), "walker")]
 
     uniform = f"{100 * line.results.score('uniform', 'success_at_1').value:.1f} %"
     assert with_success(0.1, Estimate(-0.5, -0.6, -0.4))[0] == (

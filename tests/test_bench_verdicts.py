@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from baselines.bench_verdicts import Verdict, verdicts_html, verdicts_markdown, verdicts_text
+from baselines.arena_results import ArenaResults, arena_results
+from baselines.bench_tables import Tables
+from baselines.bench_verdicts import Verdict, leaders, verdicts, verdicts_html, verdicts_markdown, verdicts_text
+from baselines.cells import CellResult, ProblemResult
 from gfn_envs.metrics import Estimate
 
 
@@ -48,3 +51,33 @@ def test_verdicts_on_one_environment_are_sentences():
     assert verdicts_markdown(found) == "- " + sentence.replace("<b>|", r"&lt;b&gt;\|") + "\n"
     assert verdicts_html(found) == f"<ul>\n<li>{sentence.replace('<b>', '&lt;b&gt;')}</li>\n</ul>\n"
     assert (verdicts_html([]), verdicts_markdown([]), verdicts_text([])) == ("", "", [])
+
+
+def cell(score: float) -> CellResult:
+    names = ("success_at_1", "pass_at_k", "coverage", "distinct_solutions", "distinct_at_16", "pass_at_16")
+    scores = {**dict.fromkeys(names, score), "total_variation": 1 - score, "chance": 0.1, "optimum": 1.0}
+    problems = tuple(ProblemResult(f"p{number}", "", 1.0, scores, {}) for number in range(6))
+    return CellResult({}, problems, {}, (), (), {})
+
+
+def judged(cells: dict[str, dict[int, CellResult]]) -> ArenaResults:
+    about = dict.fromkeys(cells, "")
+    return arena_results(Tables("Line", "Line", {}, 20, 64, (0, 1), about, cells))
+
+
+def test_a_verdict_is_on_the_seeds_that_both_have():
+    """The one that did not come to the hard seed is not the better for it."""
+    arena = judged({"walker": {0: cell(0.8)}, "runner": {0: cell(0.9), 1: cell(0.5)}})
+    assert verdicts(arena, "walker")[0].sentence == (
+        "Line: walker is NOT the best by success@1: 80.0 % against 90.0 % of runner."
+    )
+    assert leaders(arena)[0].sentence == "Line: runner is the best by success@1: 90.0 % against 80.0 % of walker."
+    distance = next(verdict for verdict in verdicts(arena, "walker") if verdict.score == "total_variation")
+    assert distance.values == ("0.200", "0.100")
+
+
+def test_without_a_common_seed_there_is_no_verdict():
+    cells = {"walker": {0: cell(0.9)}, "runner": {1: cell(0.5)}}
+    assert verdicts(judged(cells), "walker") == leaders(judged(cells)) == []
+    cells["rower"] = {0: cell(0.95), 1: cell(0.95)}
+    assert {verdict.rival for verdict in verdicts(judged(cells), "walker")} == {"rower"}
