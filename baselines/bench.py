@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, question
+from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, question, same_files
 from baselines.suites import Suite, parse_suite
 from gfn_envs.agents import agent_maker
 from gfn_envs.files import write_whole
@@ -147,18 +147,19 @@ def read_run(folder: Path) -> Run:
         earlier = _earlier_results(folder, {cell.key for cell in cells})
         for place, cell in enumerate(cells):
             if outcomes[place] is None:
-                outcomes[place] = earlier.get(question(cell.description))
+                found = earlier.get(question(cell.description), [])
+                outcomes[place] = next((one for one in found if same_files(cell.description, one.description)), None)
     return Run(suite, tuple(written.get("commands", ())), cells, tuple(outcomes))
 
 
-def _earlier_results(folder: Path, keys: Collection[str]) -> dict[str, CellResult]:
-    """Returns the results that no cell names now and that can be read, by question; of several the last written."""
-    found = {}
+def _earlier_results(folder: Path, keys: Collection[str]) -> dict[str, list[CellResult]]:
+    """Returns the results that no cell names now and that can be read, by question, the last written first."""
+    found: dict[str, list[CellResult]] = {}
     files = [file for file in (folder / "cells").glob("*.json") if file.stem not in keys]
-    for file in sorted(files, key=lambda file: file.stat().st_mtime):
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         try:
             result = _read_result(file)
-            found[question(result.description)] = result
+            found.setdefault(question(result.description), []).append(result)
         except (ValueError, AttributeError):  # no longer asked for, so nobody's loss
             continue
     return found

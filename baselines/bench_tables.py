@@ -46,11 +46,23 @@ class Tables:
 
     @classmethod
     def of(cls, run: Run, arena: Arena) -> Tables:
-        """Returns the tables of one environment of a run."""
+        """Returns the tables of one environment of a run.
+
+        Raises:
+            ValueError: its results are of different problems.
+        """
         cells: dict[str, dict[int, CellResult]] = {}
         for cell, outcome in zip(run.cells, run.outcomes, strict=True):
             if cell.arena.name == arena.name and isinstance(outcome, CellResult):
                 cells.setdefault(cell.contestant.name, {})[cell.seed] = outcome
+        played = {
+            tuple(problem.problem_id for problem in one.problems) for own in cells.values() for one in own.values()
+        }
+        if len(played) > 1:
+            raise ValueError(
+                f"results in {arena.name!r} are of different problems, as the package drew others when some were made; "
+                "choose another --output to make all of them anew"
+            )
         about = {contestant.name: _about(contestant) for contestant in run.suite.agents}
         return cls(arena.name, arena.id, arena.kwargs, arena.k, arena.samples, run.seeds, about, cells)
 

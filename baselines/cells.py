@@ -25,7 +25,7 @@ from gfn_agents.default_policy import default_policy_digest
 from gfn_envs.agents import Budget, TrainableAgent, costs_of, load_agent
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
-from gfn_envs.files import finite_json, number_from_json, write_whole
+from gfn_envs.files import content_digest, finite_json, number_from_json, write_whole
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
 from gfn_envs.stochastic import HiddenFields
@@ -38,6 +38,8 @@ _POLICY_AGENTS = ("default", "untrained", "sft", *POLICY_METHODS)
 """Agents that are the embedded policy, or start from it, unless they are given another model."""
 _MEASURED = ("seconds", "cpu_seconds")
 """What an agent need not say of itself, because it is measured here."""
+_ASKED = ("format", "arena", "contestant", "seed")
+"""Parts of a description that a suite decides."""
 _FORMAT = 1
 """Number of the layout of a cell's file; a new one makes old results be run again."""
 
@@ -63,7 +65,7 @@ class Cell:
         described["arena"].pop("name")
         described["contestant"].pop("name")
         values: dict[str, Any] = json.loads(json.dumps({"format": _FORMAT, **described, "tuned": self._tuned}))
-        return {**values, **self._embedded_policy}
+        return {**values, **self._embedded_policy, **self._files}
 
     @property
     def _tuned(self) -> dict[str, dict[str, Any]]:
@@ -79,6 +81,14 @@ class Cell:
         agent, model = self.contestant.agent, self.contestant.options.get("model", "default")
         starts = agent in _POLICY_AGENTS and model == "default"
         return {"embedded_policy": default_policy_digest()} if starts else {}
+
+    @property
+    def _files(self) -> dict[str, dict[str, str]]:
+        """What tells versions of the named files apart: problems, and a model in a folder of its own."""
+        model = self.contestant.options.get("model")
+        named = [self.arena.train.file, self.arena.evaluation.file, model if isinstance(model, str) else None]
+        digests = {name: digest for name in named if name and (digest := content_digest(Path(name)))}
+        return {"files": digests} if digests else {}
 
     @property
     def label(self) -> str:
@@ -99,7 +109,13 @@ class Cell:
 
 def question(description: Mapping[str, Any]) -> str:
     """Returns what a description asks for, whatever the tuned options and the embedded policy were then."""
-    return json.dumps([description.get(name) for name in ("format", "arena", "contestant", "seed")], sort_keys=True)
+    return json.dumps([description.get(name) for name in _ASKED], sort_keys=True)
+
+
+def same_files(now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+    """Says whether two descriptions read the same files, as far as those of the first are still there."""
+    read = then.get("files", {})
+    return all(read.get(name) == digest for name, digest in now.get("files", {}).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +237,8 @@ def training_keywords(arena: Arena) -> dict[str, Any]:
     if chosen.count is None:
         return keywords
     drawn = make_text_env(arena.id, keywords).problems.take(chosen.count, np.random.default_rng(chosen.seed))
-    return {**arena.kwargs, "split": "all", "problems": [problem.to_json() for problem in drawn]}
+    listed = zip(drawn, drawn.weights, strict=True)
+    return {**arena.kwargs, "split": "all", "problems": [{**one.to_json(), "weight": weight} for one, weight in listed]}
 
 
 def evaluation_problems(arena: Arena) -> tuple[TextEnv[Any, Any], ProblemSet[Any]]:

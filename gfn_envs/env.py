@@ -19,7 +19,7 @@ import numpy as np
 from gfn_envs.actions import read_action
 from gfn_envs.frames import Window, frame, load_pygame
 from gfn_envs.positions import Position, Turn, positions_of
-from gfn_envs.problems import ProblemSet, ProblemSource, load_problems
+from gfn_envs.problems import ProblemSet, ProblemSource, load_problems, weighted_problem
 from gfn_envs.stochastic import add_stochasticity
 from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, check_options
 from gfn_envs.tasks import TASKS
@@ -301,8 +301,8 @@ def build(
 
     Args:
         task: name in the table `gfn_envs.tasks.TASKS`.
-        problems: path of a problem file, problems or their JSON fields, a ready set, or None for
-            the family that the options describe.
+        problems: path of a problem file, problems or their JSON fields (with a `"weight"`, if they have one),
+            a ready set, or None for the family that the options describe.
         split: "train", "validation", "test" or "all".
         options: keywords of the task and of `EnvOptions`; `difficulty`, the name of a preset of the task's
             options, over which options given go; `stochasticity`, see `gfn_envs.stochastic`;
@@ -342,7 +342,8 @@ def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
     if hasattr(problems, "sample") and hasattr(problems, "split"):
         source: ProblemSource[Any] = problems
         return source
-    return ProblemSet(tuple(task.problem_from_json(p) if isinstance(p, Mapping) else p for p in problems))
+    weighted = [weighted_problem(task, given) if isinstance(given, Mapping) else (given, 1.0) for given in problems]
+    return ProblemSet(tuple(problem for problem, _ in weighted), tuple(weight for _, weight in weighted))
 
 
 def make_env(

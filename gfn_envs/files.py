@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -49,6 +50,20 @@ def check_free(path: str | os.PathLike[str]) -> None:
     """Raises ValueError if something that is not an empty folder is at the place of a new folder."""
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise ValueError(f"'{path}' exists; name a new or an empty folder")
+
+
+def content_digest(path: str | os.PathLike[str]) -> str:
+    """Returns 16 hexadecimal digits of the SHA-256 of a file, or of the names and files of a folder; '' of nothing."""
+    place = Path(path)
+    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            return ""
+        digest.update(f"{file.relative_to(place).as_posix()}\n{file.stat().st_size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def finite_json(data: Any) -> Any:

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -196,6 +196,19 @@ def load_problems(task: Task[ProblemT, Any], path: str | os.PathLike[str]) -> Pr
     return ProblemSet(problems, weights)
 
 
+def weighted_problem(task: Task[ProblemT, Any], data: Mapping[str, Any]) -> tuple[ProblemT, float]:
+    """Returns a problem and its weight from JSON fields, among which a `"weight"` may be; without one it is 1.
+
+    Raises:
+        ValueError: a field is missing, unknown or out of range.
+    """
+    fields = dict(data)
+    weight = fields.pop("weight", 1)
+    if type(weight) not in (int, float) or not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
+        raise ValueError(f"the weight must be a positive number from 1e-100 to 1e100, got {weight!r}")
+    return task.problem_from_json(fields), float(weight)
+
+
 def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> None:
     """Writes problems as JSON Lines, whole or not at all."""
     write_json_lines(path, (problem.to_json() for problem in problems))
@@ -220,10 +233,7 @@ def _read_json_lines(task: Task[ProblemT, Any], file: Path) -> list[tuple[Proble
             data = json.loads(line)
             if not isinstance(data, dict):
                 raise ValueError("not a JSON object")
-            weight = data.pop("weight", 1)
-            if type(weight) not in (int, float) or not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
-                raise ValueError(f"the weight must be a positive number from 1e-100 to 1e100, got {weight!r}")
-            weighted.append((task.problem_from_json(data), float(weight)))
+            weighted.append(weighted_problem(task, data))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"'{file}' line {number}: {error}") from None
     return weighted
