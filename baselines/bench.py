@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.cells import Cell, CellResult, Failure, Outcome, evaluation_problems, question, same_files
+from baselines.cells import (
+    Cell,
+    CellResult,
+    Failure,
+    Outcome,
+    evaluation_problems,
+    question,
+    same_files,
+    training_keywords,
+)
 from baselines.suites import Suite, parse_suite
 from gfn_envs.agents import agent_maker
 from gfn_envs.files import write_whole
@@ -41,13 +50,25 @@ def suite_cells(suite: Suite) -> list[Cell]:
 
 def check_cells(cells: Iterable[Cell]) -> None:
     """Raises ValueError if an environment, an agent or its options cannot be: before hours are spent."""
-    for arena in {id(cell.arena): cell.arena for cell in cells}.values():
+    arenas = {id(cell.arena): cell.arena for cell in cells}.values()
+    keywords = {}
+    for arena in arenas:
         evaluation_problems(arena)
+        keywords[arena.name] = training_keywords(arena)
     for contestant in {id(cell.contestant): cell.contestant for cell in cells}.values():
+        make = agent_maker(contestant.agent)
         try:
-            inspect.signature(agent_maker(contestant.agent)).bind(**contestant.options)
+            inspect.signature(make).bind(**contestant.options)
         except TypeError as error:
             raise ValueError(f"agent {contestant.name!r}: options do not fit {contestant.agent!r}: {error}") from None
+        if not make.__module__.startswith("baselines."):  # to make another agent may be to load a large model
+            continue
+        for arena in arenas:
+            try:
+                if check := getattr(make(**contestant.options), "check_options", None):
+                    check(arena.id, keywords[arena.name])
+            except ValueError as error:
+                raise ValueError(f"agent {contestant.name!r} in {arena.name!r}: {error}") from None
 
 
 # -- a run -----------------------------------------------------------------------------------------

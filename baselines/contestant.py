@@ -77,6 +77,9 @@ class Contestant:
         self.costs: Mapping[str, float] = {}
         self.curve: list[dict[str, float]] = []
 
+    def check_options(self, env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+        """Raises ValueError if it could not be trained on an environment with the options that it was made with."""
+
     @property
     def player(self) -> ProbabilisticAgent:
         """What was trained."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,15 @@ from baselines.contestant import Contestant, Meter
 from baselines.sft import SFTConfig, supervise
 from baselines.tuned import tuned
 from gfn_agents.agent import GFlowNetAgent, load_policy, training_kwargs
-from gfn_agents.config import TrainConfig
+from gfn_agents.config import TrainConfig, check_config, check_numbers
 from gfn_agents.language_model import LanguageModelPolicy
-from gfn_agents.objectives import ON_POLICY
+from gfn_agents.objectives import ON_POLICY, check_objective
 from gfn_agents.trainer import StepReport
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.files import whole_folder
 from gfn_envs.rollout import rollout
+from gfn_envs.task import Task
 
 _ENDLESS = 10**9
 _WATCHED_EPISODES, _WATCHED_EVERY = 32, 10
@@ -69,15 +69,9 @@ def train_supervised(lesson: Lesson) -> None:
     _imitate(lesson, SFTConfig(**lesson.options), lambda: not lesson.meter.used_up)
 
 
-def train_gflownet(lesson: Lesson) -> None:
-    """Trains by VarGrad, or under chance by expected detailed balance, if the options do not say otherwise."""
-    usual = "vargrad" if lesson.env.task.deterministic else "detailed_balance"
-    train_objective(lesson.options.get("objective", usual), lesson)
-
-
-def train_objective(objective: str, lesson: Lesson) -> None:
+def train_objective(lesson: Lesson) -> None:
     """Trains by an objective of `gfn_agents.objectives`, after a warm start on demonstrations if there is one."""
-    meter, options = lesson.meter, {**lesson.options, "objective": objective}
+    meter, options = lesson.meter, dict(lesson.options)
     warm_steps = options.pop("warm_start", 0)
     imitation = SFTConfig(**tuned("sft", lesson.env_id))
     _imitate(lesson, imitation, lambda: meter.environment_steps < warm_steps and not meter.used_up)
@@ -118,10 +112,7 @@ def _imitate(lesson: Lesson, config: SFTConfig, wanted: Callable[[], bool]) -> N
 METHODS: dict[str, Callable[[Lesson], None]] = {
     "untrained": train_nothing,
     "sft": train_supervised,
-    "gflownet": train_gflownet,
-    "reinforce": partial(train_objective, "reinforce"),
-    "grpo": partial(train_objective, "grpo"),
-    "ppo_clip": partial(train_objective, "ppo_clip"),
+    **dict.fromkeys(("gflownet", "reinforce", "grpo", "ppo_clip"), train_objective),
 }
 _ON_POLICY = ("reinforce", "grpo", "ppo_clip")
 
@@ -156,13 +147,35 @@ class PolicyAgent(Contestant):
         kwargs = training_kwargs(dict(env_kwargs or {}))
         env = make_text_env(env_id, kwargs)
         self._policy = load_policy(self.model, seed=seed)
-        options = {**tuned(self.method, env_id), **self.options}
-        if self.method in _ON_POLICY:
-            options = {**ON_POLICY, **options}
+        options = self._options_on(env_id, env.task)
         meter = Meter(budget)
         meter.count_tokens(self.policy)
         METHODS[self.method](Lesson(self.policy, env_id, kwargs, env, seed, options, meter))
         self.costs, self.curve = meter.costs(), meter.curve
+
+    def check_options(self, env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+        """Raises ValueError if an option has no sense, by itself or in this environment."""
+        env = make_text_env(env_id, training_kwargs(dict(env_kwargs)))
+        options = self._options_on(env_id, env.task)
+        if self.method == "sft":
+            SFTConfig(**options)
+        elif self.method != "untrained":
+            check_numbers({"warm_start": int}, {"warm_start": options.pop("warm_start", 0)})
+            config = TrainConfig(**options)
+            check_config(config)
+            check_objective(config, env.task, env.task.reset(env.problems.sample(np.random.default_rng(0))))
+
+    def _options_on(self, env_id: str, task: Task[Any, Any]) -> dict[str, Any]:
+        """Returns the options in an environment: those given over the tuned ones over the usual ones.
+
+        A GFlowNet is usually trained by VarGrad, and under chance by expected detailed balance.
+        """
+        usual: dict[str, Any] = {}
+        if self.method == "gflownet":
+            usual = {"objective": "vargrad" if task.deterministic else "detailed_balance"}
+        elif self.method in _ON_POLICY:
+            usual = {**ON_POLICY, "objective": self.method}
+        return {**usual, **tuned(self.method, env_id), **self.options}
 
     @property
     def policy(self) -> LanguageModelPolicy:
@@ -204,7 +217,8 @@ def _known_options(method: str) -> list[str]:
         return []
     if method == "sft":
         return [field.name for field in fields(SFTConfig)]
-    taken = {"steps", "seed"} if method == "gflownet" else {"steps", "seed", "objective", *ON_POLICY}
+    # How many steps there will be is a matter of the budget, so no learning rate can fall with them.
+    taken = {"steps", "seed", "lr_scheduler_type", *(() if method == "gflownet" else ("objective", *ON_POLICY))}
     return ["warm_start", *(field.name for field in fields(TrainConfig) if field.name not in taken)]
 
 

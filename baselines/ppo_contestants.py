@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from baselines.contestant import Contestant, Meter
 from baselines.ppo import MaskablePPOAgent, PPOAgent
 from baselines.recurrent_ppo import RecurrentPPOAgent
 from baselines.tuned import tuned
 from gfn_agents.agent import training_kwargs
+from gfn_agents.config import check_numbers
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
 
 
@@ -29,6 +30,15 @@ class PPOContestant(Contestant):
         super().__init__()
         self.options = options
         self._agent: PPOAgent | None = None
+
+    def check_options(self, env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+        """Raises ValueError for an option that the algorithm does not have, or that is not of its type."""
+        known = get_type_hints(self.algorithm.__init__)
+        for name in self.options:
+            if name not in known:
+                names = [own for own in known if own not in ("env_id", "env_kwargs", "seed", "return")]
+                raise ValueError(f"{self.method} has no option {name!r}; options are {', '.join(names)}")
+        check_numbers(known, self.options)
 
     def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         """Trains a new network; the last round of experience may go beyond the budget.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from baselines.yardsticks import optimal_policy
 from gfn_agents.batch import scored_batch
+from gfn_agents.config import check_numbers
 from gfn_agents.exploration import demonstrations
 from gfn_agents.policy import Policy
 from gfn_agents.schedules import Schedule
@@ -52,6 +53,7 @@ class SFTConfig:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_numbers(get_type_hints(SFTConfig), vars(self))
         for name in ("problems_per_step", "demonstrations_per_problem", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

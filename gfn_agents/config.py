@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Integral, Real
+from typing import Any, Literal, get_args, get_type_hints
 
 from gfn_agents.schedules import Schedule, ScheduleKind
 
@@ -140,6 +142,7 @@ class TrainConfig:
 
 def check_config(config: TrainConfig) -> None:
     """Raises ValueError with one sentence if an option makes no sense, whatever the task."""
+    check_numbers(get_type_hints(TrainConfig), vars(config))
     for name in (
         *("steps", "problems_per_step", "samples_per_problem", "updates_per_batch", "replay_capacity", "max_steps"),
         *("replay_per_solution", "replay_min_distance", "local_search_rounds", "schedule_steps", "checkpoint_every"),
@@ -171,6 +174,20 @@ def check_config(config: TrainConfig) -> None:
         raise ValueError("stop_at_distance needs measurements; set distance_every to at least 1")
     if config.demonstrations_per_problem and not config.replay_per_problem:
         raise ValueError("demonstrations are drawn through replay; set replay_per_problem to at least 1")
+
+
+def check_numbers(hints: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Raises ValueError if an option that is a number by its type hint has another value, such as the text '1e-3'."""
+    for name, value in options.items():
+        kinds = get_args(hints.get(name)) or (hints.get(name),)
+        numbers = [kind for kind in kinds if kind in (int, float)]
+        others = tuple(kind for kind in kinds if isinstance(kind, type) and kind not in numbers)
+        if not numbers or isinstance(value, others):
+            continue
+        wanted, kind = ("a number", Real) if float in numbers else ("a whole number", Integral)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            remedy = "; in YAML a number with an exponent needs a point: 1.0e-3" if isinstance(value, str) else ""
+            raise ValueError(f"{name} must be {wanted}, got {value!r}{remedy}")
 
 
 def check_thinking(config: TrainConfig) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.bench import read_run, run_suite, suite_cells
+from baselines.bench import check_cells, read_run, run_suite, suite_cells
 from baselines.bench_results import summarise_run
 from baselines.cells import CellResult, run_cell, training_keywords
+from baselines.contestants import PolicyAgent
 from baselines.suites import Contestant, Problems, Suite, parse_suite
+from gfn_envs.agents import Budget
 from gfn_envs.env import make_text_env
 from tests.test_bench import here
 
@@ -91,3 +93,33 @@ def test_a_weight_that_is_none_is_refused(weight):
     problems = [{"start": 0, "goal": 5, "weight": weight}]
     with pytest.raises(ValueError, match="the weight must be a positive number"):
         make_text_env("gfn_envs/NumberLine-v0", {"problems": problems})
+
+
+@pytest.mark.parametrize(
+    ("agent", "options", "reason"),
+    [
+        ("gflownet", "learning_rat: 0.1", "gflownet has no option 'learning_rat'"),
+        ("gflownet", "objective: nonsense", "objective must be one of vargrad"),
+        ("gflownet", "learning_rate: 1e-3", "learning_rate must be a number, got '1e-3'; in YAML .* 1.0e-3"),
+        ("gflownet", "warm_start: many", "warm_start must be a whole number, got 'many'"),
+        ("gflownet", "lr_scheduler_type: linear", "gflownet has no option 'lr_scheduler_type'"),
+        ("grpo", "samples_per_problem: 1", "samples_per_problem"),
+        ("grpo", "samples_per_problem: 2.5", "samples_per_problem must be a whole number, got 2.5"),
+        ("gflownet", "stop_at_distance: 0.1", "set distance_every to at least 1"),
+        ("sft", "epochs: true", "epochs must be a whole number, got True"),
+        ("sft", "learning_rate: 1e-3", "learning_rate must be a number, got '1e-3'"),
+        ("ppo", "learning_rate: 1e-3", "learning_rate must be a number, got '1e-3'"),
+        ("maskable_ppo", "n_step: 3", "maskable_ppo has no option 'n_step'; options are .*n_steps"),
+    ],
+)
+def test_options_that_cannot_be_are_found_before_anything_is_run(tmp_path, agent, options, reason):
+    text = SUITE.replace("agents: [uniform]", f"agents: [{{name: own, agent: {agent}, options: {{{options}}}}}]")
+    with pytest.raises(ValueError, match=rf"agent 'own' in 'NumberLine': .*{reason}"):
+        check_cells(suite_cells(parse_suite(text.replace("file: played.jsonl", "count: 2"), tmp_path / "own.yaml")))
+
+
+@pytest.mark.slow
+def test_a_gflownet_that_is_near_enough_stops_before_its_budget_is_used_up():
+    agent = PolicyAgent("gflownet", distance_every=1, stop_at_distance=0.99)
+    agent.learn("gfn_envs/NumberLine-v0", Budget(environment_steps=100_000), seed=0)
+    assert len(agent.curve) == 1
