@@ -3,9 +3,11 @@
 All of them start from the same masked policy (`model`), see the same texts and training problems, and share one
 budget. `METHODS` says how each trains, `baselines.tuned` with which options in which environment.
 
-What counts as an environment step: an action played in training, by the policy or in local search, and a demonstrated
-action when it is first shown. What is trained on again (replay, further epochs) counts once. Not counted are the
-episodes that supervised training plays for its learning curve, from which nothing is learnt.
+What counts as an environment step: an action played in training, by the policy or in local search, and an action of a
+demonstration that a solver was asked for, also if it gave the same one before. So sft, which asks anew for each batch,
+pays each time, and demonstrations in a GFlowNet's replay, asked for once a problem, count once. What is trained on
+again (replay, further epochs) counts once. Not counted are the episodes that supervised training plays for its
+learning curve, from which nothing is learnt.
 """
 
 from __future__ import annotations

@@ -337,3 +337,12 @@ def test_reading_agrees_with_python_where_both_read(text):
         assert parsed[0] == eval(
             re.sub(r"\d+", lambda match: f"Fraction({int(match[0])})", text), {"Fraction": Fraction}
         )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "remedy"), [((7,), "leave it out"), ((1, 2, 3), "pass count=3"), ((1,) * 99, "out")]
+)
+def test_numbers_that_are_too_few_or_too_many_are_refused_with_a_remedy_that_works(numbers, remedy):
+    with pytest.raises(ValueError, match=remedy) as refusal:
+        Game24().problem_from_json({"numbers": numbers})
+    assert len(str(refusal.value)) < 100

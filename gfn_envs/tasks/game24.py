@@ -73,6 +73,7 @@ from gfn_envs.task import Presets, Problem, Task
 from gfn_envs.tasks.arithmetic import Expression, Number, apply, canonical, formula, parse_formula, solvable, solve
 from gfn_envs.tasks.game24_drawing import draw
 
+_MOST_NUMBERS = 8
 _LISTED_FAMILY_LIMIT = 2_000
 _CACHED_POSITIONS = 1 << 17
 """Enough for every position of the family of four numbers from 1 to 13."""
@@ -165,8 +166,8 @@ class Game24(Task[Game24Problem, Game24State]):
         for option in ("count", "low", "high"):
             if type(getattr(self, option)) is not int:
                 raise ValueError(f"{option} must be an integer, got {getattr(self, option)!r}")
-        if not 2 <= self.count <= 8:
-            raise ValueError(f"count must be from 2 to 8, got {self.count}")
+        if not 2 <= self.count <= _MOST_NUMBERS:
+            raise ValueError(f"count must be from 2 to {_MOST_NUMBERS}, got {self.count}")
         if not 0 <= self.low <= self.high <= 1000:
             raise ValueError(f"numbers must satisfy 0 <= low <= high <= 1000, got {self.low}..{self.high}")
         object.__setattr__(self, "target", _read_target(self.target))
@@ -228,10 +229,10 @@ class Game24(Task[Game24Problem, Game24State]):
     def check_problem(self, problem: Game24Problem) -> None:
         """Raises ValueError unless the count and the range of the numbers fit the options."""
         if len(problem.numbers) != self.count:
-            raise ValueError(
-                f"expected {self.count} numbers, got {len(problem.numbers)} "
-                f"({' '.join(map(str, problem.numbers))}); pass count={len(problem.numbers)} for such problems"
-            )
+            shown = " ".join(map(str, problem.numbers[: _MOST_NUMBERS + 1]))
+            possible = 2 <= len(problem.numbers) <= _MOST_NUMBERS
+            remedy = f"pass count={len(problem.numbers)} for such problems" if possible else "leave it out"
+            raise ValueError(f"expected {self.count} numbers, got {len(problem.numbers)} ({shown}); {remedy}")
         outside = [n for n in problem.numbers if not self.low <= n <= self.high]
         if outside:
             raise ValueError(f"number {outside[0]} is outside {self.low}..{self.high}; pass low= or high=")
