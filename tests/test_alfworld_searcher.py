@@ -107,3 +107,5 @@ def test_it_opens_what_it_stands_before():
 def test_a_game_that_takes_too_long_is_no_plan():
     problem = next(game for game in GAMES if len(optimal_plans(game)[0]) > 3)
     assert searching_plan(ALFWorld(horizon=3), problem, np.random.default_rng(0)) is None
+    late = ALFWorld(horizon=1)
+    assert search_policy(late, late.step(late.reset(problem), "look")) == {}

@@ -27,10 +27,7 @@ LUCK = 0.5
 def searching_plan(task: ALFWorld, problem: ALFWorldProblem, rng: np.random.Generator) -> Plan | None:
     """Returns the commands of one game that is won, or None if this player does not win it in time."""
     state, plan = task.reset(problem), list[str]()
-    while task.actions(state):
-        chosen = search_policy(task, state)
-        if not chosen:
-            return None
+    while chosen := search_policy(task, state):
         command = str(rng.choice(list(chosen), p=list(chosen.values())))
         plan.append(command)
         state = task.step(state, command)
@@ -40,11 +37,14 @@ def searching_plan(task: ALFWorld, problem: ALFWorldProblem, rng: np.random.Gene
 def search_policy(task: ALFWorld, state: ALFWorldState, luck: float = LUCK) -> dict[str, float]:
     """Returns the commands that this player would give next, each with its probability.
 
-    Nothing if all is seen and the game cannot be won.
+    Nothing if the game is over, or all is seen and it cannot be won.
     """
+    legal = set(task.actions(state))
+    if not legal:
+        return {}
     if known := informed_commands(state):
         return known
-    house, legal = house_of(state.problem), set(task.actions(state))
+    house = house_of(state.problem)
     new = [house.receptacles[place] for place, content in enumerate(state.seen.contents) if content == UNSEEN]
     doors = [f"open {name}" for name in new if f"open {name}" in legal]
     looks = doors or [f"{verb} {name}" for verb in ("go to", "examine") for name in new if f"{verb} {name}" in legal]
