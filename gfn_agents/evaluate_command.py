@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
+from json import dumps
 from pathlib import Path
+from typing import Any
 
 from gfn_envs.cli import (
     CommandError,
@@ -74,7 +77,7 @@ def evaluate(
     made = open_env(env, keywords, problems, split)
     chosen = listed_problems(made, limit)
     player = load_agent(agent)
-    _warn_of_other_environment(agent, env)
+    _warn_of_other_training(agent, env, keywords, beta)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
     costs = costs_of(player)
     settings = {
@@ -97,15 +100,26 @@ def evaluate(
         sys.stdout.write(f"All of it is in '{output}'; next, for a page with plots: gfn report {output}\n")
 
 
-def _warn_of_other_environment(agent: str, env: str) -> None:
-    """Says so in one sentence if an agent's folder tells that it was trained on another environment."""
+def _warn_of_other_training(agent: str, env: str, keywords: Mapping[str, Any], beta: float) -> None:
+    """Says so in one sentence each if an agent's folder tells that it was trained on something else."""
     from gfn_envs.agents import AGENT_FILE, read_agent_file
 
     if not (Path(agent) / AGENT_FILE).is_file():
         return
-    trained_on = read_agent_file(agent).get("env_id")
-    if trained_on is not None and _bare(str(trained_on)) != _bare(env):
-        sys.stderr.write(f"note: '{agent}' was trained on {trained_on} and is evaluated on {env}\n")
+    described = read_agent_file(agent)
+    trained_on, notes = described.get("env_id"), []
+    if trained_on is None:
+        return
+    if _bare(str(trained_on)) != _bare(env):
+        notes.append(f"was trained on {trained_on} and is evaluated on {env}")
+    else:
+        given = {n: v for n, v in dict(described.get("env_kwargs", {})).items() if n not in ("problems", "split")}
+        if given != keywords:
+            notes.append(f"was trained with --env-kwargs '{dumps(given)}' and is evaluated with '{dumps(keywords)}'")
+    towards = dict(described.get("config", {})).get("beta", beta)
+    if towards != beta:
+        notes.append(f"was trained with --beta {towards:g} and is evaluated with {beta:g}")
+    sys.stderr.write("".join(f"note: '{agent}' {note}\n" for note in notes))
 
 
 def _bare(env_id: str) -> str:

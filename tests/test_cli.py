@@ -188,6 +188,11 @@ def test_a_run_that_came_near_enough_is_no_interrupted_one(gfn, tmp_path):
     assert out.startswith("2 steps, ")
     assert "The distance is below 0.99." in out
     assert out.endswith(f"next: gfn evaluate {tmp_path / 'run'} {LINE} --env-kwargs '{{\"high\": 6}}' --beta 2\n")
+    _, _, err = gfn("evaluate", tmp_path / "run", LINE, "--limit", "1", "--samples", "2", "--json")
+    assert "trained with --env-kwargs '{\"high\": 6}' and is evaluated with '{}'" in err
+    assert "trained with --beta 2 and is evaluated with 1" in err
+    _, _, err = gfn("evaluate", tmp_path / "run", LINE, *hard, "--limit", "1", "--samples", "2", "--json")
+    assert "note: " not in err
     status, out, _ = gfn(*words, tmp_path / "run", *hard, "--resume", "--json")
     document = json.loads(out)
     assert (status, document["steps"], document["target_reached"]) == (0, 2, True)
