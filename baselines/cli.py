@@ -38,7 +38,7 @@ def demo(
 
     from rich.console import Console
 
-    from baselines.demo import DemoConfig, run_demo
+    from baselines.demo import RUN_FOLDER, DemoConfig, run_demo
     from baselines.page import PAGE_FILE
     from baselines.report import text_table, write_report
     from baselines.results import BenchmarkResults
@@ -46,9 +46,11 @@ def demo(
 
     out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
     config = DemoConfig(steps=steps, puzzles=puzzles, seed=seed)
-    if fresh:
-        shutil.rmtree(output, ignore_errors=True)
     finished = output / "results.json"
+    if fresh:  # and nothing else that may lie there
+        shutil.rmtree(output / RUN_FOLDER, ignore_errors=True)
+        for file in (finished, output / PAGE_FILE):
+            file.unlink(missing_ok=True)
     results = BenchmarkResults.load(finished) if finished.is_file() else None
     if results is not None and results.settings.get("demo") == asdict(config):
         out.print(f"These results are from '{output}'; --fresh runs the demo again.")

@@ -84,11 +84,13 @@ class DemoConfig:
 
 
 Say = Callable[[str], None]
+RUN_FOLDER = "gflownet"
+"""Where a demo's folder keeps the training run."""
 
 
 def train_gflownet(config: DemoConfig, folder: Path, on_step: Callable[[StepReport], None]) -> GFlowNetAgent:
     """Returns the trained agent; goes on from the last checkpoint of the folder if there is one."""
-    run = folder / "gflownet"
+    run = folder / RUN_FOLDER
     run.mkdir(parents=True, exist_ok=True)
     agent = GFlowNetAgent(ENVIRONMENT, folder=run, config=config.training).resume()
     with RunLogs(run, first_step=agent.trainer.steps_done + 1) as logs:
@@ -204,7 +206,7 @@ def _tree(graph: StateGraph[Any, Any], policy: list[np.ndarray]) -> TreeExhibit:
 
 
 def _gflownet_curve(folder: Path) -> Curve:
-    history = read_history(folder / "gflownet")
+    history = read_history(folder / RUN_FOLDER)
     success = np.array([row["success"] for row in history])
     window = min(_CURVE_WINDOW, len(success))
     smooth = np.convolve(success, np.full(window, 1 / window), mode="valid")

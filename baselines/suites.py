@@ -193,6 +193,9 @@ def parse_suite(text: str, path: Path) -> Suite:
         text=text,
         path=path,
     )
+    names = [agent.name for agent in suite.agents]
+    if whole.has("focus") and suite.focus not in names:
+        raise ValueError(f"{path}: focus is {suite.focus!r}, which is none of its agents ({', '.join(names)})")
     whole.refuse_others()
     _check_names(suite, str(path))
     return suite

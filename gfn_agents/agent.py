@@ -15,6 +15,7 @@ from gfn_agents.checkpointing import list_checkpoints, read_counters
 from gfn_agents.config import TrainConfig
 from gfn_agents.few_shot import few_shot as worked_examples
 from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.logs import BOARD_FOLDER, HISTORY_FILE
 from gfn_agents.model_options import ModelOptions, check_same_model
 from gfn_agents.policy import Policy, sample_actions
 from gfn_agents.pretrained import lasting_name
@@ -22,7 +23,7 @@ from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.files import whole_folder
+from gfn_envs.files import check_own, whole_folder
 from gfn_envs.task import Task
 from gfn_envs.versions import versions
 
@@ -155,6 +156,8 @@ class GFlowNetAgent:
         """
         if self.folder is None or not self.folder.is_dir():
             raise ValueError(f"there is no run folder '{self.folder}' to resume; start without resume")
+        if not (self.folder / AGENT_FILE).is_file():
+            check_own(self.folder, (HISTORY_FILE, BOARD_FOLDER))  # of a run that was killed before it began
         checkpoints = list_checkpoints(self.folder)
         if checkpoints:
             saved = read_description(self.folder)
@@ -199,7 +202,12 @@ class GFlowNetAgent:
         return self.policy.action_probabilities(observations, admissible_actions)
 
     def save(self, folder: str | Path) -> None:
-        """Writes policy and options to a folder, which appears complete or not at all."""
+        """Writes policy and options to a folder, which appears complete or not at all.
+
+        Raises:
+            ValueError: the folder holds anything but an agent that was saved there before.
+        """
+        check_own(folder, (AGENT_FILE, "policy"))
         with whole_folder(folder) as partial:
             self.policy.save(partial / "policy")
             self._write_description(partial, costs=self.costs)

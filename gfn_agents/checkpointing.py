@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from gfn_agents.config import TrainConfig
@@ -89,7 +90,7 @@ def read_checkpoint(checkpoint: Path, trained: Trained, config: TrainConfig) -> 
             trained.reference.load_weights(checkpoint.parent.parent / REFERENCE_FOLDER)
         _restore_optimizer(trained.optimizer, load_file(checkpoint / "optimizer.safetensors"))
         trained.replay.load(checkpoint / "replay.jsonl")
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
         raise _damaged(checkpoint, error) from None
     return counters
 
@@ -112,7 +113,7 @@ def _damaged(checkpoint: Path, error: Exception) -> ValueError:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Returns the complete checkpoints of a run folder, oldest first."""
-    return sorted((folder / "checkpoints").glob("step-*"))
+    return sorted((folder / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -374,7 +375,10 @@ class LanguageModelPolicy(Policy):
 
     def _load_flow_head(self, folder: Path) -> None:
         if (folder / FLOW_HEAD_FILE).is_file():
-            self.flow_head.load_state_dict(load_file(folder / FLOW_HEAD_FILE))
+            try:
+                self.flow_head.load_state_dict(load_file(folder / FLOW_HEAD_FILE))
+            except SafetensorError as error:
+                raise ValueError(f"'{folder / FLOW_HEAD_FILE}' is damaged: {error}") from None
 
     @classmethod
     def load(

@@ -10,7 +10,7 @@ from types import TracebackType
 from gfn_agents.trainer import StepReport
 from gfn_envs.files import write_json_lines
 
-HISTORY_FILE = "history.jsonl"
+HISTORY_FILE, BOARD_FOLDER = "history.jsonl", "tensorboard"
 
 
 class RunLogs:
@@ -28,7 +28,7 @@ class RunLogs:
         kept = [row for row in read_history(folder) if row["step"] < first_step]
         write_json_lines(path, kept)
         self._file = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(folder / BOARD_FOLDER), purge_step=first_step)  # type: ignore[no-untyped-call]
 
     def write(self, report: StepReport) -> None:
         """Adds one step."""

@@ -31,6 +31,8 @@ from gfn_envs.wrapped import Wrapped
 
 Regression = Callable[[Tensor], Tensor]
 _SMALLEST_SPREAD = 1e-8
+_ROUNDING = 1e-6
+"""Of a return, several units in the last place of float32."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,12 @@ def grpo(batch: Batch, clip_range: float = 0.2) -> Terms:
 
     Shao et al. 2024 (arXiv 2402.03300), mean over the steps of a trajectory, without the KL term.
     """
-    returns = _returns(batch).double()  # equal ones have no advantage, and to divide by rounding would give them one
+    returns = _returns(batch)
     centred = returns - _group_means(batch, returns)
     spread = _group_means(batch, centred.square()).sqrt()
-    advantages = centred / spread.clamp_min(_SMALLEST_SPREAD).maximum(_SMALLEST_SPREAD * returns.abs())
-    return Terms(_clipped(batch, advantages.to(batch.log_pf.dtype), clip_range), _step_weights(batch))
+    rounded = spread <= _ROUNDING * returns.abs()  # equal returns: divided by it, rounding would pass for an advantage
+    advantages = torch.where(rounded, torch.zeros_like(centred), centred / spread.clamp_min(_SMALLEST_SPREAD))
+    return Terms(_clipped(batch, advantages, clip_range), _step_weights(batch))
 
 
 def ppo_clip(batch: Batch, clip_range: float = 0.2) -> Terms:

@@ -28,6 +28,7 @@ import numpy as np
 
 from gfn_envs.files import write_whole
 from gfn_envs.hints import did_you_mean
+from gfn_envs.imports import look_in_working_folder
 from gfn_envs.rollout import Agent
 
 if TYPE_CHECKING:
@@ -253,8 +254,7 @@ def import_named(name: str) -> Any:
     Raises:
         ValueError: there is no such module, or nothing of that name in it.
     """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    look_in_working_folder()
     module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)

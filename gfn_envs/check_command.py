@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from gfn_envs.checks import Check, check_task
 from gfn_envs.cli import CommandError, open_env, parse_env_kwargs, print_json, print_table
 from gfn_envs.env import TextEnv
 from gfn_envs.frames import load_pygame
+from gfn_envs.imports import look_in_working_folder
 from gfn_envs.task import Task
 
 
@@ -72,7 +75,7 @@ def check(
 
 def _is_agent(target: str) -> bool:
     """Says whether a target is an agent: a name, a folder, or something in a module that is no Task."""
-    if target in gym.registry:
+    if _is_registered(target):
         return False
     if target in agent_names() or Path(target).is_dir():
         return True
@@ -82,13 +85,23 @@ def _is_agent(target: str) -> bool:
     return not (isinstance(found, type) and issubclass(found, Task))
 
 
+def _is_registered(target: str) -> bool:
+    """Says whether a target is an environment's id, also one that the module before its colon registers."""
+    module, _, name = target.rpartition(":")
+    if module:
+        look_in_working_folder()
+        with suppress(ImportError, ValueError):  # what is wrong is said where it is opened
+            import_module(module)
+    return name in gym.registry
+
+
 def _check_environment(env: TextEnv[Any, Any], problems: int, seed: int) -> list[Check]:
     chosen = env.problems.take(problems, np.random.default_rng(seed))
     return [_gymnasium_check(env), *check_task(env.task, chosen)]
 
 
 def _open(target: str, keywords: dict[str, Any]) -> TextEnv[Any, Any]:
-    if "/" in target or target in gym.registry:
+    if "/" in target or _is_registered(target):
         return open_env(target, keywords, None, "all")
     task = import_named(target)(**keywords)
     return TextEnv(task, task.problems())

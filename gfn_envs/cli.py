@@ -65,7 +65,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(1)
     except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
+        if error.name is None:  # Gymnasium's, of the module before the colon of an id
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(1)
+        package = error.name.split(".")[0]
         sys.stderr.write(f'error: {package} is missing: pip install "gfn-gym[{_MISSING.get(package, "all")}]"\n')
         sys.exit(1)
     except (
@@ -91,6 +94,9 @@ def parse_env_kwargs(text: str) -> dict[str, Any]:
         raise CommandError(f"--env-kwargs is not JSON ({error}); write for example '{{\"count\": 3}}'") from None
     if not isinstance(values, dict):
         raise CommandError(f"--env-kwargs must be a JSON object such as '{{\"count\": 3}}', got {text[:40]}")
+    for name in ("split", "problems"):
+        if name in values:
+            raise CommandError(f"--env-kwargs cannot have {name!r}; pass --{name} instead")
     return values
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from gfn_envs.actions import read_action
 from gfn_envs.frames import Window, frame, load_pygame
+from gfn_envs.imports import look_in_working_folder
 from gfn_envs.positions import Position, Turn, positions_of
 from gfn_envs.problems import ProblemSet, ProblemSource, load_problems, weighted_problem
 from gfn_envs.stochastic import add_stochasticity
@@ -88,6 +89,8 @@ class Episode(Generic[ProblemT, StateT]):
         """Plays what the agent wrote; chance draws from `rng`."""
         if self.over:
             raise gym.error.ResetNeeded("the episode is over; call reset() before the next step()")
+        if not isinstance(text, str):
+            raise TypeError(f"actions are text, got {text!r}; for indices wrap the environment in DiscreteActions")
         self.elapsed += 1
         try:
             _, self.position, turn = self._positions.follow(self.position, text, rng)
@@ -278,12 +281,12 @@ def choose_problem(
     Raises:
         ValueError: an unknown option, a problem that does not fit, or an id that is not in the set.
     """
-    if not options:
-        return problems.sample(rng)
     unknown = set(options) - {"problem", "problem_id"}
     if unknown:
         raise ValueError(f"reset has no option {unknown.pop()!r}; options are 'problem' and 'problem_id'")
-    problem = options.get("problem")
+    problem, problem_id = options.get("problem"), options.get("problem_id")
+    if problem is None and problem_id is None:
+        return problems.sample(rng)
     if isinstance(problem, Problem):
         task.check_problem(problem)  # type: ignore[arg-type]
         return problem  # type: ignore[return-value]
@@ -291,7 +294,7 @@ def choose_problem(
         if not isinstance(problem, Mapping):
             raise ValueError(f"options['problem'] must be a problem or its JSON fields, got {problem!r}")
         return task.problem_from_json(problem)
-    return problems.find(str(options["problem_id"]))
+    return problems.find(str(problem_id))
 
 
 def build(
@@ -342,8 +345,20 @@ def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
     if hasattr(problems, "sample") and hasattr(problems, "split"):
         source: ProblemSource[Any] = problems
         return source
-    weighted = [weighted_problem(task, given) if isinstance(given, Mapping) else (given, 1.0) for given in problems]
+    weighted = [
+        weighted_problem(task, given) if isinstance(given, Mapping) else (_checked(task, given), 1.0)
+        for given in problems
+    ]
     return ProblemSet(tuple(problem for problem, _ in weighted), tuple(weight for _, weight in weighted))
+
+
+def _checked(task: Task[Any, Any], problem: Any) -> Any:
+    """Returns a problem that fits the task."""
+    if not isinstance(problem, task.problem_type):
+        wanted = task.problem_type.__name__
+        raise ValueError(f"problems of {task.name} are {wanted} or their JSON fields, got {str(problem)[:40]!r}")
+    task.check_problem(problem)
+    return problem
 
 
 def make_env(
@@ -360,6 +375,8 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     Raises:
         ValueError: it is registered, but is no text environment of this kind.
     """
+    if ":" in env_id:
+        look_in_working_folder()
     env = gym.make(env_id, **env_kwargs).unwrapped
     if not isinstance(env, TextEnv):
         raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")

@@ -34,7 +34,7 @@ from gfn_envs.metrics import (
     total_variation,
 )
 from gfn_envs.problems import ProblemSet
-from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout, tells_probabilities
+from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout, tells_probabilities, told_probabilities
 from gfn_envs.simulation import analyse_plays, random_plays
 from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
@@ -321,7 +321,7 @@ def log_weights(trajectories: Sequence[Trajectory], agent: ProbabilisticAgent, b
     Equal prompts are asked once.
     """
     asked = list({(s.observation, s.admissible_actions): None for t in trajectories for s in t.steps})
-    answers = agent.action_probabilities([text for text, _ in asked], [legal for _, legal in asked])
+    answers = told_probabilities(agent, [text for text, _ in asked], [legal for _, legal in asked])
     known = dict(zip(asked, answers, strict=True))
     weights = []
     for trajectory in trajectories:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,14 @@ def check_free(path: str | os.PathLike[str]) -> None:
     """Raises ValueError if something that is not an empty folder is at the place of a new folder."""
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise ValueError(f"'{path}' exists; name a new or an empty folder")
+    check_writable(path)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises ValueError if nothing can be written at a place: before the work, and not after it."""
+    home = next(folder for folder in Path(path).absolute().parents if folder.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK):
+        raise ValueError(f"nothing can be written at '{path}', as '{home}' is no folder that can be written to")
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:
@@ -64,6 +72,13 @@ def content_digest(path: str | os.PathLike[str]) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def check_own(path: str | os.PathLike[str], names: Collection[str]) -> None:
+    """Raises ValueError if a folder that is to be replaced holds anything but what was written there before."""
+    others = sorted({entry.name for entry in Path(path).iterdir()} - set(names)) if Path(path).is_dir() else []
+    if others:
+        raise ValueError(f"'{path}' holds {others[0]!r}, which would be lost; name a new or an empty folder")
 
 
 def finite_json(data: Any) -> Any:

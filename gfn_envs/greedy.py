@@ -9,7 +9,7 @@ import numpy as np
 
 from gfn_envs.actions import IllegalActionError, read_action
 from gfn_envs.agents import SamplingAgent
-from gfn_envs.rollout import ProbabilisticAgent
+from gfn_envs.rollout import ProbabilisticAgent, told_probabilities
 from gfn_envs.state_graph import StateGraph
 
 _TIE = 1e-9
@@ -63,7 +63,7 @@ class GreedyAgent(SamplingAgent):
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
     ) -> list[np.ndarray]:
         """Returns the probabilities of the legal actions of each observation: 1 for the chosen one."""
-        return [most_probable(p) for p in self.agent.action_probabilities(observations, admissible_actions)]
+        return [most_probable(p) for p in told_probabilities(self.agent, observations, admissible_actions)]
 
 
 class PredictingAgent(SamplingAgent):

@@ -206,7 +206,8 @@ def expected_sampled_distance(reached: Mapping[str, float], target: Mapping[str,
     pairs = np.array([(min(reached.get(name, 0.0), 1.0), target.get(name, 0.0)) for name in names])
     pairs, times = np.unique(pairs, axis=0, return_counts=True)
     counts = np.arange(samples + 1)
-    log_binomials = np.array([math.log(math.comb(samples, count)) for count in counts.tolist()])
+    log_factorials = np.array([math.lgamma(count + 1) for count in counts.tolist()])
+    log_binomials = log_factorials[-1] - log_factorials - log_factorials[::-1]
     total = 0.0
     for (p, q), repeated in zip(pairs.tolist(), times.tolist(), strict=True):
         if 0 < p < 1:

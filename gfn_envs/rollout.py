@@ -21,6 +21,8 @@ from gfn_envs.trajectory import NO_THOUGHT, Answer, Outcome, Step, Thought, Traj
 
 _KNOWN_STEPS = 10_000
 """Most steps that are remembered, of all tasks together: training plays the same states over and over."""
+_TOLERANCE = 1e-3
+"""By how much the sum of told probabilities may be away from 1: rounding in half precision."""
 
 
 @runtime_checkable
@@ -43,6 +45,28 @@ class ProbabilisticAgent(Agent, Protocol):
     ) -> list[np.ndarray]:
         """Returns for each observation the probabilities of its legal actions, float64."""
         ...
+
+
+def told_probabilities(
+    agent: ProbabilisticAgent, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
+) -> list[np.ndarray]:
+    """Returns an agent's action probabilities, after a look at whether they are any.
+
+    Raises:
+        ValueError: they are not one distribution over the legal actions for each observation.
+    """
+    answers = agent.action_probabilities(observations, admissible_actions)
+    rows = [np.asarray(answer, dtype=float) for answer in answers]
+    if len(rows) != len(observations):
+        raise ValueError(f"{type(agent).__name__} tells {len(rows)} distributions for {len(observations)} observations")
+    for row, actions in zip(rows, admissible_actions, strict=True):
+        if row.shape != (len(actions),) or not row.min() >= 0 or not abs(row.sum() - 1) <= _TOLERANCE:
+            shown = np.array2string(row.ravel()[:4], precision=4)
+            raise ValueError(
+                f"{type(agent).__name__} tells {shown} as the probabilities of {len(actions)} actions; they must be "
+                "as many numbers from 0 on that add up to 1, see gfn check"
+            )
+    return rows
 
 
 @runtime_checkable

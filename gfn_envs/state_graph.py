@@ -16,7 +16,7 @@ from typing import Generic
 import numpy as np
 
 from gfn_envs.layers import Layer, Outcomes, layers_of
-from gfn_envs.rollout import ProbabilisticAgent, record
+from gfn_envs.rollout import ProbabilisticAgent, record, told_probabilities
 from gfn_envs.task import ProblemT, StateT, Task
 from gfn_envs.trajectory import Trajectory
 
@@ -219,7 +219,7 @@ class StateGraph(Generic[ProblemT, StateT]):
             if actions
         }
         asked = list(prompts)
-        answers = agent.action_probabilities([text for text, _ in asked], [actions for _, actions in asked])
+        answers = told_probabilities(agent, [text for text, _ in asked], [actions for _, actions in asked])
         known = dict(zip(asked, answers, strict=True))
         return [
             known[self.task.observe(state), actions] if actions else np.zeros(0)

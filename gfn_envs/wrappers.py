@@ -7,7 +7,7 @@ the environment inside. Views of the history are in `gfn_envs.histories`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from gfn_envs.histories import text_space_of
+from gfn_envs.task import LOG_REWARD_FLOOR
 
 Encode = Callable[[str], Sequence[int]]
 Tokens = dict[str, np.ndarray]
@@ -164,16 +165,21 @@ class RewardVariant(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructor
 
     def _reward(self, before: float, over: bool, info: dict[str, Any]) -> float:
         if self.reward == "shaped":
-            return float((info["log_reward"] if over else self._log_reward_so_far()) - before)
+            return float((_log_reward(info) if over else self._log_reward_so_far()) - before)
         if not over:
             return 0.0
         if self.reward == "success":
             return float(info["success"])
-        return float(math.exp(info["log_reward"]) if self.reward == "reward" else info["log_reward"])
+        return math.exp(_log_reward(info)) if self.reward == "reward" else _log_reward(info)
 
     def _log_reward_so_far(self) -> float:
         inner: Any = self.env.unwrapped
         return float(inner.task.log_reward_so_far(inner.get_state().state))
+
+
+def _log_reward(info: Mapping[str, Any]) -> float:
+    """Returns log R of an end; without one the episode was cut short from outside, which is a failure."""
+    return float(info.get("log_reward", LOG_REWARD_FLOOR))
 
 
 def _token_space(vocabulary_size: int, shape: tuple[int, ...]) -> gym.spaces.Box:

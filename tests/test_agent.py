@@ -117,3 +117,22 @@ def test_a_saved_agent_plays_without_its_training_problems(tmp_path):
     assert loaded.costs == made.costs
     with pytest.raises(ValueError, match=r"few\.jsonl"):
         loaded.learn(1)
+
+
+def test_saving_does_not_delete_what_was_not_saved_there(agent, tmp_path):
+    agent.save(tmp_path / "agent")
+    agent.save(tmp_path / "agent")
+    (tmp_path / "agent" / "thesis.txt").write_text("keep", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"holds 'thesis.txt', which would be lost; name a new or an empty folder"):
+        agent.save(tmp_path / "agent")
+    assert (tmp_path / "agent" / "thesis.txt").read_text(encoding="utf-8") == "keep"
+    assert GFlowNetAgent.load(tmp_path / "agent").config == agent.config
+
+
+def test_only_folders_of_runs_are_resumed(agent, tmp_path):
+    agent.folder = tmp_path
+    (tmp_path / "report.html").write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"holds 'report\.html'"):
+        agent.resume()
+    (tmp_path / "report.html").rename(tmp_path / "history.jsonl")  # of a run that was killed before its first step
+    assert agent.resume().trainer.steps_done == 0

@@ -371,3 +371,57 @@ def test_the_installed_command_answers():
     done = subprocess.run([str(command), "analyse", "gfn_envs/Gaem24-v0"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error:")
+
+
+def test_the_demo_removes_nothing_but_what_it_made(gfn, tmp_path, monkeypatch):
+    monkeypatch.setattr("baselines.demo.run_demo", lambda *arguments: 1 / 0)
+    for name in ("thesis.txt", "results.json", "report.html", "gflownet/history.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    assert gfn("demo", "--fresh", "--output", tmp_path)[0] != 0
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+OWN = """
+import gymnasium as gym
+
+gym.register("OwnLine-v0", entry_point="gfn_envs.env:make_env", kwargs={"task": "NumberLine"})
+"""
+
+
+def test_modules_of_the_working_folder_are_found(gfn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    Path(f"{name}.py").write_text(OWN, encoding="utf-8")
+    status, out, _ = gfn("evaluate", "uniform", f"{name}:OwnLine-v0", "--limit", "1", "--samples", "2", "--json")
+    assert (status, json.loads(out)["n_problems"]) == (0, 1)
+    status, out, _ = gfn("check", f"{name}:OwnLine-v0", "--problems", "1", "--json")
+    assert (status, json.loads(out)["passed"]) == (0, True)
+    refused(gfn("analyse", "no_such_module:X-v0"), "no_such_module")
+
+
+class Boaster:
+    """Tells a probability of 1 for every action."""
+
+    def act(self, observations, admissible_actions, rng):
+        return [actions[0] for actions in admissible_actions]
+
+    def action_probabilities(self, observations, admissible_actions):
+        return [[1.0] * len(actions) for actions in admissible_actions]
+
+
+def test_probabilities_that_are_none_are_refused(gfn):
+    refused(gfn("evaluate", "tests.test_cli:Boaster", LINE, "--limit", "1", "--samples", "2", "--exact"), "add up to 1")
+
+
+@pytest.mark.parametrize("place", ["file.txt/new", "file.txt/deep/new"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(gfn, tmp_path, place):
+    (tmp_path / "file.txt").write_text("", encoding="utf-8")
+    words = ("evaluate", "uniform", LINE, "--limit", "1", "--samples", "2", "--output", tmp_path / place)
+    refused(gfn(*words), "nothing can be written at")
+
+
+@pytest.mark.parametrize("name", ["split", "problems"])
+def test_what_has_a_flag_is_no_keyword(gfn, name):
+    refused(gfn("analyse", LINE, "--env-kwargs", json.dumps({name: "train"})), f"pass --{name} instead")

@@ -346,3 +346,12 @@ def test_numbers_that_are_too_few_or_too_many_are_refused_with_a_remedy_that_wor
     with pytest.raises(ValueError, match=remedy) as refusal:
         Game24().problem_from_json({"numbers": numbers})
     assert len(str(refusal.value)) < 100
+
+
+def test_one_puzzle_is_one_problem_however_it_is_written():
+    sorted_one, other = Game24Problem((4, 6, 6, 8)), Game24Problem((8, 6, 6, 4), "48/2")
+    assert (sorted_one, sorted_one.id) == (other, other.id)
+    assert split_of(sorted_one) == split_of(other)
+    assert Game24().solve(other) == Game24().solve(sorted_one)
+    with pytest.raises(ValueError, match="solvable must be True or False, got 'no'"):
+        Game24(solvable="no")

@@ -222,3 +222,11 @@ def test_sampled_distance_counts_what_the_target_does_not_have():
     assert sampled_distance([ended("a", True), ended("x", False)], {"a": 1.0}) == 0.5
     assert expected_sampled_distance({"a": 1.0}, {"a": 1.0}, 7) == 0
     assert expected_sampled_distance({"x": 1.0}, {"a": 1.0}, 7) == 1
+
+
+def test_the_expected_distance_of_many_samples_is_quick_and_that_of_the_binomial():
+    """Of one object with p = q = 1/2 the mean deviation of the share is that of a binomial: C(n, n/2) / 2^(n+1)."""
+    for samples in (10, 1000, 20_000):
+        exact = math.exp(math.lgamma(samples + 1) - 2 * math.lgamma(samples / 2 + 1) - (samples + 1) * math.log(2))
+        half = {"a": 0.5, "b": 0.5}
+        assert expected_sampled_distance(half, half, samples) == pytest.approx(exact, rel=1e-8)

@@ -1,14 +1,17 @@
 """NumberLine: the published start law, edges near the bounds, and why P_B must count them rightly."""
 
 import math
+import tracemalloc
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from baselines.random_legal import RandomLegalAgent
 from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.metrics import total_variation
+from gfn_envs.rollout import rollout
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem, NumberLineState
 
 PUBLISHED = NumberLine(start_law="gym_cards")
@@ -231,3 +234,13 @@ def test_pictures():
     task = NumberLine()
     assert "@" in task.render_text(task.reset(PROBLEM))
     assert "*" in task.render_text(walk(task, PROBLEM, "++")[1])
+
+
+def test_long_lines_are_played_in_little_memory():
+    task = NumberLine(high=1000)
+    problem = task.problem_from_json({"start": 500, "goal": 1000})
+    tracemalloc.start()
+    rollout(task, RandomLegalAgent(), [problem], np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6

@@ -13,6 +13,7 @@ import gfn_envs  # noqa: F401
 from gfn_envs.env import TextEnv
 from gfn_envs.histories import ILLEGAL_SHOWN, ChatMessages, Transcript
 from gfn_envs.task import LOG_REWARD_FLOOR
+from gfn_envs.tasks.game24 import Game24Problem
 from gfn_envs.tasks.numberline import NumberLine
 from gfn_envs.wrappers import REWARD_VARIANTS, DiscreteActions, RewardVariant, TokenObservation
 
@@ -536,3 +537,32 @@ def test_an_illegal_action_keeps_its_own_reward(on_invalid):
 def test_an_unknown_reward_is_refused():
     with pytest.raises(ValueError, match="reward must be one of"):
         RewardVariant(gym.make("gfn_envs/NumberLine-v0"), "sparse")
+
+
+@pytest.mark.parametrize(("reward", "paid"), [("success", 0.0), ("reward", 1e-4), ("log_reward", math.log(1e-4))])
+def test_an_episode_cut_short_from_outside_is_a_failure(reward, paid):
+    env = RewardVariant(gym.make("gfn_envs/NumberLine-v0", max_episode_steps=2), reward)
+    env.reset(options={"problem": {"start": 0, "goal": 5}})
+    env.step("-")
+    assert env.step("-")[1:4] == (pytest.approx(paid), False, True)
+
+
+def test_actions_that_are_no_text_are_refused_and_cost_nothing():
+    env = gym.make("gfn_envs/ALFWorld-v0")
+    env.reset(seed=0)
+    with pytest.raises(TypeError, match="actions are text, got 0; for indices wrap the environment in DiscreteActions"):
+        env.step(0)
+    assert env.unwrapped.get_state().elapsed == 0
+
+
+def test_options_without_a_problem_draw_one():
+    env = gym.make("gfn_envs/NumberLine-v0")
+    drawn = env.reset(seed=3)[1]["problem_id"]
+    assert env.reset(seed=3, options={"problem": None, "problem_id": None})[1]["problem_id"] == drawn
+
+
+def test_problems_that_are_no_problems_of_the_task_are_refused():
+    with pytest.raises(ValueError, match="problems of game24 are Game24Problem or their JSON fields, got '3'"):
+        gym.make("gfn_envs/Game24-v0", problems=[3])
+    with pytest.raises(ValueError, match="expected 4 numbers, got 5"):
+        gym.make("gfn_envs/Game24-v0", problems=[Game24Problem((1, 2, 3, 4, 5))])

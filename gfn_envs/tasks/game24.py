@@ -86,6 +86,10 @@ class Game24Problem(Problem):
     numbers: tuple[int, ...]
     target: int | str = 24
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", tuple(sorted(self.numbers)))
+        object.__setattr__(self, "target", _read_target(self.target))
+
     @property
     def id(self) -> str:
         """'game24/4-6-6-8', or 'game24/4-6-6-8=10' where the target is not 24."""
@@ -163,6 +167,8 @@ class Game24(Task[Game24Problem, Game24State]):
     charset: ClassVar[str] = "\n ()*+-./0123456789:=MNabefhiklmrstuw"
 
     def __post_init__(self) -> None:
+        if type(self.solvable) is not bool:
+            raise ValueError(f"solvable must be True or False, got {self.solvable!r}")
         for option in ("count", "low", "high"):
             if type(getattr(self, option)) is not int:
                 raise ValueError(f"{option} must be an integer, got {getattr(self, option)!r}")
@@ -223,8 +229,7 @@ class Game24(Task[Game24Problem, Game24State]):
         numbers = data.get("numbers")
         if not isinstance(numbers, list | tuple) or any(type(n) is not int for n in numbers):
             raise ValueError(f"'numbers' must be a list of integers, got {numbers!r}")
-        target = _read_target(data.get("target", self.target))
-        return super().problem_from_json({**data, "numbers": tuple(sorted(numbers)), "target": target})
+        return super().problem_from_json({**data, "numbers": numbers, "target": data.get("target", self.target)})
 
     def check_problem(self, problem: Game24Problem) -> None:
         """Raises ValueError unless the count and the range of the numbers fit the options."""

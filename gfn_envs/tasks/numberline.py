@@ -257,7 +257,8 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
             edges.append((state.position, "+"))
         if state.position == problem.low:
             edges.append((state.position, "-"))
-        return tuple((NumberLineState(problem, p, time), a) for p, a in edges if p in reached)
+        known = [(p, a) for p, a in edges if problem.low <= p <= problem.high and reached >> (p - problem.low) & 1]
+        return tuple((NumberLineState(problem, p, time), action) for p, action in known)
 
     def render_text(self, state: NumberLineState) -> str:
         """Draws the line (a window of it where it is long) with walker and goal."""
@@ -278,10 +279,12 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
 
 
 @lru_cache(maxsize=1 << 12)
-def _positions_reached(problem: NumberLineProblem, horizon: int) -> tuple[frozenset[int], ...]:
-    """Returns for each time the positions from which a walk from the start can go on."""
-    reached = [frozenset([problem.start])]
+def _positions_reached(problem: NumberLineProblem, horizon: int) -> tuple[int, ...]:
+    """Returns for each time the positions from which a walk from the start can go on, bit p - low for position p."""
+    last, goal = 1 << (problem.high - problem.low), 1 << (problem.goal - problem.low)
+    reached = [1 << (problem.start - problem.low)]
     for _ in range(horizon):
-        moved = {min(p + 1, problem.high) for p in reached[-1]} | {max(p - 1, problem.low) for p in reached[-1]}
-        reached.append(frozenset(moved - {problem.goal}))
+        here = reached[-1]
+        up, down = (here & ~last) << 1 | here & last, here >> 1 | here & 1
+        reached.append((up | down) & ~goal)
     return tuple(reached)
