@@ -180,6 +180,8 @@ def _actions_fit(subject: Subject) -> Iterator[str]:
     task = subject.task
     for state in subject.states:
         actions = task.actions(state)
+        if not isinstance(actions, tuple):
+            yield f"the actions are a {type(actions).__name__}, and must be a tuple"
         if len(actions) > task.max_actions:
             yield f"{len(actions)} legal actions are more than max_actions={task.max_actions}"
         for action in actions:
@@ -253,6 +255,32 @@ def _ends_are_scored(subject: Subject) -> Iterator[str]:
             yield "end_scores has other keys at another end"
         if subject.task.solution(state) != subject.task.solution(pickle.loads(pickle.dumps(state))):
             yield "an end and its copy have two different solution names"
+
+
+def _stop_action_ends_the_episode(subject: Subject) -> Iterator[str]:
+    task = subject.task
+    for state, _ in subject.steps if task.stop_action is not None else ():
+        if task.stop_action not in task.actions(state):
+            yield f"the stop_action {task.stop_action!r} is not legal in a state that is no end"
+        elif any(task.actions(end) for _, end in task.outcomes(state, task.stop_action)):
+            yield f"the stop_action {task.stop_action!r} does not end the episode"
+
+
+def _partial_rewards_end_in_the_reward(subject: Subject) -> Iterator[str]:
+    task = subject.task
+    if not any(task.log_reward_so_far(state) for state in subject.states):
+        return
+    for state in subject.ends:
+        partial, whole = task.log_reward_so_far(state), task.log_reward(state)
+        if not math.isclose(partial, whole, abs_tol=1e-6):
+            yield f"log_reward_so_far is {partial:g} at an end whose log_reward is {whole:g}"
+
+
+def _step_rewards_are_finite(subject: Subject) -> Iterator[str]:
+    for state, action in subject.steps:
+        for _, after in subject.task.outcomes(state, action):
+            if not math.isfinite(reward := subject.task.step_reward(state, action, after)):
+                yield f"the step reward of {action!r} is {reward}"
 
 
 def _aliases_shadow_nothing(subject: Subject) -> Iterator[str]:
@@ -330,6 +358,9 @@ RULES: dict[str, Rule] = {
     "outcomes are a distribution": _outcomes_are_a_distribution,
     "episodes start and end within the horizon": _episodes_start_and_end,
     "ends have finite log-rewards and scores": _ends_are_scored,
+    "partial log-rewards end in the log-reward": _partial_rewards_end_in_the_reward,
+    "step rewards are finite": _step_rewards_are_finite,
+    "stop_action ends the episode": _stop_action_ends_the_episode,
     "aliases shadow no legal action": _aliases_shadow_nothing,
 }
 GRAPH_RULES: dict[str, Rule] = {

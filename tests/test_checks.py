@@ -264,6 +264,29 @@ class AliasOfNothing(Bits):
         return {"a": "7"}
 
 
+class ActionsAreAList(Bits):
+    def actions(self, state):
+        return list(super().actions(state))
+
+
+class StopsWithNothing(Bits):
+    stop_action = "stop"
+
+
+class StopGoesOn(Bits):
+    stop_action = "0"
+
+
+class PartialRewardIsNotTheReward(Bits):
+    def log_reward_so_far(self, state):
+        return -1.0
+
+
+class StepRewardIsNoNumber(Bits):
+    def step_reward(self, state, action, next_state):
+        return math.nan
+
+
 class ParentsForgetOne(Bits):
     def parents(self, state):
         return ((state[:-1], state[-1]),) if state not in ("", "11") else ()
@@ -318,6 +341,11 @@ BROKEN = {
     ScoreOfSomeEnds: "ends have finite log-rewards and scores",
     AliasOfAnotherAction: "aliases shadow no legal action",
     AliasOfNothing: "aliases shadow no legal action",
+    ActionsAreAList: "actions fit charset, length and number",
+    StopsWithNothing: "stop_action ends the episode",
+    StopGoesOn: "stop_action ends the episode",
+    PartialRewardIsNotTheReward: "partial log-rewards end in the log-reward",
+    StepRewardIsNoNumber: "step rewards are finite",
     ParentsForgetOne: "parents are the incoming edges",
     MergesWithoutSaying: "histories merge only with parents",
     SolveForgetsOne: "solve gives all solutions",

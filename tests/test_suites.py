@@ -105,6 +105,7 @@ def test_problem_files_are_beside_the_suite():
         ("exact: false", "exact: 1", r"environments\[1\]\.exact must be true or false, got 1"),
         ("kwargs: {count: 3}", "kwargs: 3", r"environments\[0\]\.kwargs must be a mapping such as .* got 3"),
         ("kwargs: {count: 3}", "kwargs: {3: 3}", r"kwargs: names of keywords must be texts, got \[3\]"),
+        ("seeds: [2, 0]", "focus: yours", r"focus is 'yours', which is none of its agents \(uniform, mine\)"),
         ("environment: line", "environment: lin", r"quoted: there is no environment 'lin'; did you mean 'line'\?"),
         ("accuracy: 0.5", "accuracy: high", r"quoted\[0\]\.scores\.accuracy must be a number, got 'high'"),
     ],

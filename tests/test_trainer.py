@@ -625,3 +625,18 @@ def test_replay_tells_outcomes_of_the_same_actions_apart():
 class Sticking:
     def act(self, observations, admissible_actions, rng):
         return ["stick" for _ in observations]
+
+
+def test_the_last_checkpoint_is_the_one_of_the_greatest_step(tmp_path):
+    for step in (999_950, 1_000_000, 50):
+        (tmp_path / "checkpoints" / f"step-{step:06d}").mkdir(parents=True)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000050", "step-999950", "step-1000000"]
+
+
+def test_a_checkpoint_that_is_cut_short_is_named(tmp_path):
+    wired(tmp_path, steps=1).run()
+    (checkpoint,) = list_checkpoints(tmp_path)
+    file = checkpoint / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"step-000001' is damaged .*remove it to go on from an older one"):
+        wired(tmp_path, steps=2).load_checkpoint(checkpoint)
