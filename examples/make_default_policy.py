@@ -55,6 +55,9 @@ all carry it over to longer ones; answers after wasted steps need minutes of the
         --shares '{"PrOntoQA": 0.5, "PrOntoQA answers": 0.08, "BlocksWorld": 0.18, "Game24": 0.12,
                   "NumberLine": 0.07, "ALFWorld": 0.04, "BlackJack": 0.01}'
 
+In these runs a planner that knows where everything is taught ALFWorld. Since then a player that searches does, who is
+easier to learn from (`gfn_envs.tasks.alfworld.searcher`); to read the task, "ALFWorld in small rooms" comes first.
+
 The last writes the `from_pretrained` folder gfn_agents/checkpoints/default and its card README.md.
 """
 
