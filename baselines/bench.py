@@ -168,8 +168,9 @@ def read_run(folder: Path) -> Run:
         earlier = _earlier_results(folder, {cell.key for cell in cells})
         for place, cell in enumerate(cells):
             if outcomes[place] is None:
-                found = earlier.get(question(cell.description), [])
-                outcomes[place] = next((one for one in found if same_files(cell.description, one.description)), None)
+                now = cell.description
+                found = earlier.get(question(now), [])
+                outcomes[place] = next((one for one in found if same_files(now, one.description)), None)
     return Run(suite, tuple(written.get("commands", ())), cells, tuple(outcomes))
 
 

@@ -288,8 +288,7 @@ def choose_problem(
     if problem is None and problem_id is None:
         return problems.sample(rng)
     if isinstance(problem, Problem):
-        task.check_problem(problem)  # type: ignore[arg-type]
-        return problem  # type: ignore[return-value]
+        return _checked(task, problem)  # type: ignore[no-any-return]
     if problem is not None:
         if not isinstance(problem, Mapping):
             raise ValueError(f"options['problem'] must be a problem or its JSON fields, got {problem!r}")

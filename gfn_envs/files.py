@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,17 @@ def content_digest(path: str | os.PathLike[str]) -> str:
     for file in files:
         if not file.is_file():
             return ""
-        digest.update(f"{file.relative_to(place).as_posix()}\n{file.stat().st_size}\n".encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        about = file.stat()
+        digest.update(f"{file.relative_to(place).as_posix()}\n{about.st_size}\n".encode())
+        digest.update(_file_digest(file, about.st_size, about.st_mtime_ns))
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1 << 10)
+def _file_digest(file: Path, size: int, changed: int) -> bytes:
+    """Returns the SHA-256 of a file, of which every cell of a benchmark asks; size and time tell whether it changed."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def check_own(path: str | os.PathLike[str], names: Collection[str]) -> None:
