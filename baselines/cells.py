@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -205,7 +205,7 @@ def run_cell(cell: Cell, agents: Path | None = None) -> CellResult:
         for one in evaluate_agent(env.task, agent, problems, cell.arena.samples, cell.arena.k, rng, exact)
     )
     costs |= started.spent("evaluation")
-    notes = _notes(cell, env.task, problems, costs)
+    notes = _notes(cell, env.task, problems, costs, found)
     return CellResult(cell.description, found, costs, curve, notes, versions())
 
 
@@ -260,8 +260,14 @@ def evaluation_problems(arena: Arena) -> tuple[TextEnv[Any, Any], ProblemSet[Any
     return env, env.problems
 
 
-def _notes(cell: Cell, task: Task[Any, Any], problems: ProblemSet[Any], costs: Mapping[str, float]) -> tuple[str, ...]:
-    """Returns what a reader should know: a ceiling out of reach, known problems, a budget that was not kept."""
+def _notes(
+    cell: Cell,
+    task: Task[Any, Any],
+    problems: ProblemSet[Any],
+    costs: Mapping[str, float],
+    found: Sequence[ProblemResult],
+) -> tuple[str, ...]:
+    """Returns what a reader should know: a ceiling out of reach, known problems, what was not kept to."""
     notes = []
     if _hides(task):
         notes.append("Texts hide what the ceiling knows, so that perhaps nobody who reads them can reach it.")
@@ -273,6 +279,8 @@ def _notes(cell: Cell, task: Task[Any, Any], problems: ProblemSet[Any], costs: M
     limit, used = cell.arena.budget.environment_steps, costs.get("environment_steps", 0.0)
     if limit is not None and used > 1.1 * limit:
         notes.append(f"It used {used:,.0f} environment steps where the budget is {limit:,}.")
+    if illegal := sum(one.scores["illegal_answers"] for one in found) / len(found):
+        notes.append(f"{illegal:.1%} of its attempts ended as failures because an answer named no legal action.")
     return tuple(notes)
 
 

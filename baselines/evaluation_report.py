@@ -34,7 +34,7 @@ from baselines.results import (
     Curve,
     DistributionExhibit,
 )
-from gfn_envs.evaluation import SIMULATED_PLAYS, ProblemEvaluation
+from gfn_envs.evaluation import ProblemEvaluation
 from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
 from gfn_envs.files import write_whole
 from gfn_envs.metrics import Estimate, pass_at_k
@@ -149,13 +149,8 @@ def _settings(evaluation: Evaluation) -> dict[str, object]:
 
 
 def _notes(evaluation: Evaluation) -> list[str]:
-    notes = ["Intervals are 95 % bootstrap intervals over problems, weighted as the family weights them."]
-    if evaluation.simulated:
-        notes.append(
-            f"{evaluation.simulated} of {len(evaluation.problems)} problems have too many states to list: their chance "
-            f"is from {SIMULATED_PLAYS} random plays, and their solutions and targets are not known."
-        )
-    return notes
+    intervals = "Intervals are 95 % bootstrap intervals over problems, weighted as the family weights them."
+    return [intervals, *evaluation.remarks]
 
 
 # -- plots of the benchmark's kind -----------------------------------------------------------------

@@ -146,13 +146,7 @@ def _print(evaluation: Evaluation) -> None:
             count = sum(problem.kind == kind for problem in evaluation.problems)
             rows.append([kind, str(count), *(_cell(own, name) for s in shown for name in (s.name, s.chance))])
         print_table("by kind of problem", ["kind", "problems", *columns], rows)
-    if evaluation.simulated:
-        from gfn_envs.evaluation import SIMULATED_PLAYS
-
-        sys.stdout.write(
-            f"{evaluation.simulated} of {len(evaluation.problems)} problems have too many states to list: their chance "
-            f"is from {SIMULATED_PLAYS} random plays, and their solutions and targets are not known.\n"
-        )
+    sys.stdout.write("".join(f"{remark}\n" for remark in evaluation.remarks))
 
 
 def _row(evaluation: Evaluation, score: ShownScore, estimates: dict[str, Estimate]) -> list[str]:

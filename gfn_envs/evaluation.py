@@ -18,7 +18,14 @@ import numpy as np
 
 from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states
 from gfn_envs.files import number_from_json
-from gfn_envs.greedy import DeterministicAgent, GreedyAgent, PredictingAgent, greedy_success, most_probable
+from gfn_envs.greedy import (
+    DeterministicAgent,
+    GreedyAgent,
+    PredictingAgent,
+    greedy_policy,
+    greedy_success,
+    most_probable,
+)
 from gfn_envs.metrics import (
     PUBLISHED_SAMPLES,
     Scores,
@@ -115,7 +122,11 @@ def evaluate_agent(
         exact: also ask the agent at every state, which gives its distribution over ends without sampling.
         beta: the target is proportional to R^beta.
 
+    An attempt ends as a failure where the agent's text names no legal action, `illegal_answers` of them; an agent that
+    tells probabilities must not do so.
+
     Raises:
+        IllegalActionError: an agent that tells the probabilities of legal actions plays another.
         ValueError: a number is out of range, or `exact` is asked of an agent or a problem that does not allow it.
     """
     if not 1 <= k <= samples:
@@ -143,7 +154,8 @@ def _evaluations(
     player = _player(agent)
     for start in range(0, len(problems), _PROBLEMS_PER_ROLLOUT):
         group = problems.problems[start : start + _PROBLEMS_PER_ROLLOUT]
-        played = rollout(task, agent, [problem for problem in group for _ in range(samples)], rng)
+        attempts = [problem for problem in group for _ in range(samples)]
+        played = rollout(task, agent, attempts, rng, illegal_ends=player.telling is None)
         for number, problem in enumerate(group):
             own = played[number * samples : (number + 1) * samples]
             graph = _listed(task, problem)
@@ -171,13 +183,13 @@ class _Player:
     """
 
     telling: ProbabilisticAgent | None
-    greedy: GreedyAgent | None
+    greedy: Agent | None
 
 
 def _player(agent: Agent) -> _Player:
     if tells_probabilities(agent):
         return _Player(agent, GreedyAgent(agent))
-    return _Player(None, GreedyAgent(PredictingAgent(agent)) if isinstance(agent, DeterministicAgent) else None)
+    return _Player(None, PredictingAgent(agent) if isinstance(agent, DeterministicAgent) else None)
 
 
 def _listed(task: Task[Any, Any], problem: Problem) -> StateGraph[Any, Any] | None:
@@ -203,7 +215,7 @@ def _listed_scores(
         yardsticks |= {f"{name_of}_{name}": value for name, value in own.items()}
     yardsticks["chance"] = yardsticks.pop("chance_success_at_1")
     scores = {
-        **sampled_scores(played, len(graph.solutions), k),
+        **sampled_scores(played, len(graph.solutions), k, graph.end_scores),
         "greedy_success": math.nan,
         "sampled_distance": sampled_distance(played, wanted),
         **yardsticks,
@@ -220,12 +232,7 @@ def _listed_scores(
         scores |= _exact_scores(graph, policy, ends["agent"], target, beta)
         scores["greedy_success"] = greedy_success(graph, lambda indices: [most_probable(policy[i]) for i in indices])
     elif greedy := player.greedy:
-        scores["greedy_success"] = greedy_success(
-            graph,
-            lambda indices: greedy.action_probabilities(
-                [graph.task.observe(graph.states[i]) for i in indices], [graph.actions[i] for i in indices]
-            ),
-        )
+        scores["greedy_success"] = greedy_success(graph, lambda indices: greedy_policy(graph, greedy, indices))
     found = _shares(played)
     columns = {who: graph.solution_probabilities(reached) for who, reached in ends.items()}
     solutions = {
@@ -241,10 +248,11 @@ def _simulated_scores(
     """Returns the scores of a problem with too many states to list: chance is from random plays."""
     random = random_plays(task, problem, SIMULATED_PLAYS, rng)
     samples, analysis = len(played), analyse_plays(task, problem, random)
-    ends = end_means([task.end_scores(end) for end, _ in random])
+    found = [task.end_scores(end) for end, _ in random]
+    ends = end_means(found)
     unknown = [f"{start}_{name}" for start in ("chance", "target") for name in _WITH_YARDSTICKS]
     scores = {
-        **sampled_scores(played, 0, k),
+        **sampled_scores(played, 0, k, found[0]),
         "greedy_success": math.nan,
         "sampled_distance": math.nan,
         **dict.fromkeys((*unknown, "target_success_at_1", "n_solutions", "n_states", "log_z", "chance_elbo"), math.nan),
@@ -257,7 +265,8 @@ def _simulated_scores(
         **_best(analysis.optimum, k, samples),
     }
     if player.greedy:
-        scores["greedy_success"] = float(rollout(task, player.greedy, [problem], rng)[0].success)
+        (greedily,) = rollout(task, player.greedy, [problem], rng, illegal_ends=True)
+        scores["greedy_success"] = float(greedily.success)
     return scores, {name: {"sampled": share} for name, share in _shares(played).items()}
 
 

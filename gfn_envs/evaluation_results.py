@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gfn_envs.evaluation import ProblemEvaluation
+from gfn_envs.evaluation import SIMULATED_PLAYS, ProblemEvaluation
 from gfn_envs.files import finite_json, number_from_json
 from gfn_envs.metrics import END, Estimate, FamilyScore, summarise
 
@@ -186,6 +186,28 @@ class Evaluation:
     def simulated(self) -> int:
         """Number of problems with too many states to list."""
         return sum(math.isnan(problem.scores["n_states"]) for problem in self.problems)
+
+    @property
+    def illegal_answers(self) -> int:
+        """Number of attempts that ended because an answer named no legal action."""
+        shares = [problem.scores.get("illegal_answers", math.nan) for problem in self.problems]
+        return round(sum(share for share in shares if math.isfinite(share)) * self.samples)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences for the reader: what is not known exactly, and what the agent did against the rules."""
+        remarks = []
+        if self.simulated:
+            remarks.append(
+                f"{self.simulated} of {len(self.problems)} problems have too many states to list: their chance is from "
+                f"{SIMULATED_PLAYS} random plays, and their solutions and targets are not known."
+            )
+        if self.illegal_answers:
+            remarks.append(
+                f"{self.illegal_answers} of {len(self.problems) * self.samples} attempts ended as failures because an "
+                "answer named no legal action."
+            )
+        return tuple(remarks)
 
     @property
     def costs(self) -> dict[str, float]:

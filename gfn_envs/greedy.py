@@ -7,9 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gfn_envs.actions import IllegalActionError, read_action
+from gfn_envs.actions import read_action
 from gfn_envs.agents import SamplingAgent
-from gfn_envs.rollout import ProbabilisticAgent, told_probabilities
+from gfn_envs.rollout import Agent, ProbabilisticAgent, told_probabilities
 from gfn_envs.state_graph import StateGraph
 
 _TIE = 1e-9
@@ -66,25 +66,31 @@ class GreedyAgent(SamplingAgent):
         return [most_probable(p) for p in told_probabilities(self.agent, observations, admissible_actions)]
 
 
-class PredictingAgent(SamplingAgent):
-    """Plays what an agent predicts, and says so: probability 1 for that action."""
+class PredictingAgent:
+    """Plays what an agent predicts."""
 
     def __init__(self, agent: DeterministicAgent) -> None:
         self.agent = agent
 
-    def action_probabilities(
-        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
-        """Returns the probabilities of the legal actions of each observation.
+    def act(
+        self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
+    ) -> list[str]:
+        """Returns the agent's text for each observation, which may name no legal action."""
+        asked = zip(observations, admissible_actions, strict=True)
+        return [self.agent.predict(text, legal, deterministic=True)[0] for text, legal in asked]
 
-        Raises:
-            IllegalActionError: the agent's text names no legal action.
-        """
-        rows = []
-        for observation, legal in zip(observations, admissible_actions, strict=True):
-            text = self.agent.predict(observation, legal, deterministic=True)[0]
-            action = read_action(text, legal)
-            if action is None:
-                raise IllegalActionError(text, legal)
-            rows.append(np.array([float(other == action) for other in legal]))
-        return rows
+
+def greedy_policy(graph: StateGraph[Any, Any], agent: Agent, indices: Sequence[int]) -> list[np.ndarray]:
+    """Returns what an agent that plays greedily does in some states, as the probabilities of their actions.
+
+    They are all 0 where its text names no legal action, so that nothing comes of it.
+    """
+    states = [graph.states[index] for index in indices]
+    observations, legal = [graph.task.observe(s) for s in states], [graph.actions[index] for index in indices]
+    if isinstance(agent, ProbabilisticAgent):
+        return agent.action_probabilities(observations, legal)
+    texts = agent.act(observations, legal, np.random.default_rng(0))
+    named = [read_action(t, a, graph.task.aliases(s)) for t, a, s in zip(texts, legal, states, strict=True)]
+    return [
+        np.array([float(other == action) for other in actions]) for action, actions in zip(named, legal, strict=True)
+    ]

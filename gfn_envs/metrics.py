@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,15 +72,19 @@ def distinct_at_k(counts: Sequence[int], samples: int, k: int) -> float:
     return sum(pass_at_k(samples, count, k) for count in counts)
 
 
-def sampled_scores(trajectories: Sequence[Trajectory], n_solutions: int, k: int) -> Scores:
+def sampled_scores(
+    trajectories: Sequence[Trajectory], n_solutions: int, k: int, end_names: Iterable[str] = ()
+) -> Scores:
     """Scores the trajectories of one problem.
 
-    `accuracy` is whether any of them succeeds; the scores at 16 are NaN for fewer than 16 samples.
+    `accuracy` is whether any of them succeeds; the scores at 16 are NaN for fewer than 16 samples. An attempt that
+    broke off is a failure, and has 0 of every end score.
 
     Args:
         trajectories: at least k samples of one agent on one problem.
         n_solutions: number of distinct solutions that the problem has, 0 if that is not known.
         k: for pass@k.
+        end_names: names of `Task.end_scores`, for where no attempt reaches an end.
     """
     solved = [trajectory.solution for trajectory in trajectories if trajectory.success]
     counts, samples = Counter(solved), len(trajectories)
@@ -94,13 +98,15 @@ def sampled_scores(trajectories: Sequence[Trajectory], n_solutions: int, k: int)
         "distinct_at_16": distinct_at_k([*counts.values()], samples, PUBLISHED_SAMPLES) if enough else math.nan,
         "coverage": len(counts) / n_solutions if n_solutions else math.nan,
         "solution_entropy": entropy([count / len(solved) for count in counts.values()]) if solved else 0.0,
-        **end_means([dict(trajectory.end_scores) for trajectory in trajectories]),
+        "illegal_answers": sum(trajectory.illegal_answer is not None for trajectory in trajectories) / samples,
+        **end_means([dict(trajectory.end_scores) for trajectory in trajectories], end_names),
     }
 
 
-def end_means(found: Sequence[Mapping[str, float]]) -> Scores:
-    """Returns the mean of each of `Task.end_scores` over some ends, named as a score."""
-    return {f"{END}{name}": sum(scores[name] for scores in found) / len(found) for name in found[0]}
+def end_means(found: Sequence[Mapping[str, float]], end_names: Iterable[str] = ()) -> Scores:
+    """Returns the mean of each of `Task.end_scores` over some ends, named as a score; what an end lacks is 0."""
+    names = dict.fromkeys([*(name for scores in found for name in scores), *end_names])
+    return {f"{END}{name}": sum(scores.get(name, 0.0) for scores in found) / len(found) for name in names}
 
 
 def exact_scores(graph: StateGraph[Any, Any], reached: np.ndarray, k: int, samples: int, beta: float = 1.0) -> Scores:
@@ -186,10 +192,14 @@ def total_variation(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def sampled_distance(trajectories: Sequence[Trajectory], target: Mapping[str, float]) -> float:
-    """Returns the total variation between the objects that were sampled and their target probabilities."""
-    counts = Counter(trajectory.solution for trajectory in trajectories)
+    """Returns the total variation between the objects that were sampled and their target probabilities.
+
+    An attempt that broke off is none of the objects.
+    """
+    counts = Counter(trajectory.solution for trajectory in trajectories if trajectory.complete)
     names = sorted({*counts, *target})  # in an order, so that every process sums alike
-    return 0.5 * sum(abs(counts[name] / len(trajectories) - target.get(name, 0.0)) for name in names)
+    apart = sum(abs(counts[name] / len(trajectories) - target.get(name, 0.0)) for name in names)
+    return 0.5 * (apart + sum(not trajectory.complete for trajectory in trajectories) / len(trajectories))
 
 
 def expected_sampled_distance(reached: Mapping[str, float], target: Mapping[str, float], samples: int) -> float:

@@ -21,6 +21,8 @@ from gfn_envs.trajectory import NO_THOUGHT, Answer, Outcome, Step, Thought, Traj
 
 _KNOWN_STEPS = 10_000
 """Most steps that are remembered, of all tasks together: training plays the same states over and over."""
+_KEPT_OF_ILLEGAL = 500
+"""Characters that a trajectory keeps of an illegal answer."""
 _TOLERANCE = 1e-3
 """By how much the sum of told probabilities may be away from 1: rounding in half precision."""
 
@@ -92,6 +94,7 @@ def rollout(
     rng: Streams,
     source: str = "policy",
     max_steps: int | Sequence[int] | None = None,
+    illegal_ends: bool = False,
 ) -> list[Trajectory]:
     """Plays one episode on each problem, all of them in step, so that an agent acts on batches.
 
@@ -101,9 +104,12 @@ def rollout(
         rng: random numbers for all, or a generator for each problem by its id.
         max_steps: episodes that take longer break off after so many steps, as incomplete trajectories; one number
             for all, or one for each.
+        illegal_ends: an episode breaks off where the agent's text names no legal action, as an incomplete trajectory
+            that tells the text; else that is an error.
 
     Raises:
         IllegalActionError: the agent's text names no legal action.
+        ValueError: the agent's answers are not one text for each observation.
     """
     task = task.memoryless()
     histories: list[list[tuple[StateT, str]]] = [[] for _ in problems]
@@ -111,19 +117,23 @@ def rollout(
     streams = streams_of(rng, [problem.id for problem in problems])
     states = [task.reset(problem) for problem in problems]
     legal = [task.actions(state) for state in states]
+    illegal: dict[int, str] = {}
     limits = [max_steps] * len(states) if max_steps is None or isinstance(max_steps, int) else list(max_steps)
 
     def goes_on(index: int) -> bool:
         limit = limits[index]
-        return bool(legal[index]) and (limit is None or len(histories[index]) < limit)
+        return bool(legal[index]) and index not in illegal and (limit is None or len(histories[index]) < limit)
 
     running = list(filter(goes_on, range(len(states))))
     while running:
         drawn_from = side_by_side([streams[i] for i in running])
-        texts = agent.act([task.observe(states[i]) for i in running], [legal[i] for i in running], drawn_from)
+        texts = _answers(agent, [task.observe(states[i]) for i in running], [legal[i] for i in running], drawn_from)
         for index, text in zip(running, texts, strict=True):
             state, actions = states[index], legal[index]
             action = read_action(text, actions, task.aliases(state) if text not in actions else None)
+            if action is None and illegal_ends:
+                illegal[index] = text[:_KEPT_OF_ILLEGAL]
+                continue
             if action is None:
                 raise IllegalActionError(text, actions)
             histories[index].append((state, action))
@@ -131,10 +141,28 @@ def rollout(
             states[index] = draw_outcome(task, state, action, streams[index])
             legal[index] = task.actions(states[index])
         running = list(filter(goes_on, running))
-    return [
+    played = [
         record(task, problem.id, history, state, source, said)
         for problem, history, state, said in zip(problems, histories, states, thoughts, strict=True)
     ]
+    for index, text in illegal.items():
+        played[index] = replace(played[index], illegal_answer=text)
+    return played
+
+
+def _answers(
+    agent: Agent, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
+) -> Sequence[str]:
+    """Returns what an agent answers, after a look at whether it is one text for each observation."""
+    texts, name = agent.act(observations, admissible_actions, rng), type(agent).__name__
+    if len(texts) != len(observations):
+        raise ValueError(
+            f"{name} gave {len(texts)} answers to {len(observations)} observations; the list must be neither shorter "
+            "nor longer, see gfn check"
+        )
+    if strange := [text for text in texts if not isinstance(text, str)]:
+        raise ValueError(f"{name} gave {strange[0]!r} as an answer; it must be a text, see gfn check")
+    return texts
 
 
 def draw_outcome(task: Task[Any, StateT], state: StateT, action: str, rng: np.random.Generator) -> StateT:
@@ -158,7 +186,7 @@ def record(
     Args:
         thoughts: one for each action; none at all for an agent that does not think.
     """
-    after = [state for state, _ in history[1:]] + [end]
+    after = [*(state for state, _ in history), end][1:]
     steps = tuple(
         _remembered(task, state, action, next_state) for (state, action), next_state in zip(history, after, strict=True)
     )

@@ -15,6 +15,8 @@ from typing import Any
 
 from gfn_envs.files import write_json_lines
 
+_OF_SOME = ("end_scores", "illegal_answer")
+"""What only some trajectories have in a file."""
 _LONGEST_THOUGHT = 100_000
 """Most tokens, and most characters, of one thought in a record."""
 
@@ -123,6 +125,7 @@ class Trajectory:
         complete: whether the episode is over.
         end: what is seen at the end, or where it breaks off.
         end_scores: `Task.end_scores` of its end as pairs of name and value; empty if it is not complete.
+        illegal_answer: the beginning of the answer that named no legal action, if it broke off because of one.
     """
 
     problem_id: str
@@ -134,6 +137,7 @@ class Trajectory:
     complete: bool = True
     end: str = ""
     end_scores: tuple[tuple[str, float], ...] = ()
+    illegal_answer: str | None = None
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -167,10 +171,8 @@ class Trajectory:
                 del step["incoming_edge"]
             if not any(step["thought"].values()):
                 del step["thought"]
-        if self.end_scores:
-            return {**values, "end_scores": dict(self.end_scores)}
-        del values["end_scores"]
-        return values
+        values["end_scores"] = dict(self.end_scores)
+        return {name: value for name, value in values.items() if name not in _OF_SOME or value not in ({}, None)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trajectory:

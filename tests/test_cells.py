@@ -13,7 +13,7 @@ from baselines.bench_results import summarise_run
 from baselines.cells import CellResult, run_cell, training_keywords
 from baselines.contestants import PolicyAgent
 from baselines.suites import Contestant, Problems, Suite, parse_suite
-from gfn_envs.agents import Budget
+from gfn_envs.agents import Budget, FunctionAgent
 from gfn_envs.env import make_text_env
 from tests.test_bench import here
 
@@ -34,6 +34,11 @@ def suite(folder: Path, *problems: str) -> Suite:
     return parse_suite(SUITE, folder / "files.yaml")
 
 
+@FunctionAgent
+def sideways(observation, actions, rng):
+    return "sideways"
+
+
 def chance(folder: Path) -> float:
     return summarise_run(read_run(folder)).arenas[0].results.agents[0].scores["success_at_1"].value
 
@@ -51,6 +56,14 @@ def test_other_problems_in_a_file_make_other_cells(tmp_path):
     assert chance(run) == near
     (tmp_path / "played.jsonl").unlink()
     assert isinstance(read_run(run).outcomes[0], CellResult), "a report needs no problem file"
+
+
+def test_a_cell_tells_how_many_attempts_ended_by_an_illegal_answer(tmp_path):
+    (cell,) = suite_cells(suite(tmp_path, NEAR, FAR))
+    written = run_cell(replace(cell, contestant=Contestant("sideways", "tests.test_cells:sideways", {})))
+    assert written.notes[-1].startswith("100.0% of its attempts ended as failures because an answer named no legal")
+    assert {problem.scores["success_at_1"] for problem in written.problems} == {0.0}
+    assert not any("legal" in note for note in run_cell(cell).notes)
 
 
 def test_another_model_in_a_folder_makes_other_cells(tmp_path):

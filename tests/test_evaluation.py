@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 
+from gfn_envs.actions import IllegalActionError
 from gfn_envs.evaluation import ProblemEvaluation, end_correlation, evaluate_agent, log_weights
 from gfn_envs.evaluation_results import SHOWN_SCORES, Evaluation, shown_scores, summarise_family
 from gfn_envs.exact import enumerate_states
@@ -206,6 +207,63 @@ def test_the_correlation_is_over_ends():
     dislikes[others] = 1 / len(others)
     assert end_correlation(graph, likes) == pytest.approx(1)
     assert end_correlation(graph, dislikes) == pytest.approx(-1)
+
+
+# -- answers that name no legal action ----------------------------------------------------------------
+class Careless:
+    """Answers illegally with a given probability, and predicts "Action: RIGHT" or nothing."""
+
+    def __init__(self, share, predicted="Action: RIGHT"):
+        self.share, self.predicted = share, predicted
+
+    def act(self, observations, admissible_actions, rng):
+        return ["sideways" if rng.random() < self.share else str(rng.choice(legal)) for legal in admissible_actions]
+
+    def predict(self, observation, admissible_actions, deterministic=False):
+        return self.predicted, None
+
+
+def test_attempts_with_an_illegal_answer_are_counted_failures():
+    """One in five answers is illegal, so that more than a fifth of attempts end by one; the scores stay as many."""
+    task, problem = NumberLine(), NumberLineProblem(1, 2, 0, 5)
+    legal, careless = (evaluated(task, Careless(s), ProblemSet((problem,)), samples=2000)[0].scores for s in (0, 0.2))
+    assert legal["illegal_answers"] == 0
+    assert careless["illegal_answers"] > 0.2
+    assert careless["success_at_1"] < legal["success_at_1"] - 0.1
+    (never,) = evaluated(task, Careless(1), ProblemSet((problem,)), samples=8)
+    assert never.scores["illegal_answers"] == 1
+    assert never.scores["success_at_1"] == never.scores["coverage"] == 0
+    assert never.scores["sampled_distance"] == pytest.approx(1)
+    assert {t.illegal_answer for t in never.trajectories} == {"sideways"}
+    assert set(never.scores) == set(legal)
+
+
+def test_greedy_play_reads_answers_as_sampled_play_does():
+    """An alias in a mark counts, and what names no action fails, where states are listed and where they are not."""
+    line = ProblemSet((NumberLineProblem(0, 5, 0, 5),))
+    for predicted, success in (("Action: RIGHT", 1.0), ("sideways", 0.0)):
+        (listed,) = evaluated(NumberLine(), Careless(0, predicted), line, samples=4)
+        assert listed.scores["greedy_success"] == success
+    (large,) = evaluated(LARGE, Careless(0, "sideways"), LARGE.problems().take(1, np.random.default_rng(0)), samples=4)
+    assert large.scores["greedy_success"] == 0.0
+
+
+def test_scores_of_ends_are_0_where_no_end_was_reached():
+    task = PrOntoQA(hops=1)
+    problems = task.problems().take(2, np.random.default_rng(0))
+    legal, never = (evaluated(task, Careless(share), problems, samples=4) for share in (0, 1))
+    assert [set(row.scores) for row in legal] == [set(row.scores) for row in never]
+    assert {value for row in never for name, value in row.scores.items() if name.startswith("end_")} == {0.0}
+    assert legal[0].scores["end_answer_correct"] >= 0
+
+
+def test_an_agent_that_tells_probabilities_must_play_legally():
+    class Contradicts(Telling):
+        def act(self, observations, admissible_actions, rng):
+            return ["sideways"] * len(observations)
+
+    with pytest.raises(IllegalActionError):
+        evaluated(NumberLine(), Contradicts(), ProblemSet((NumberLineProblem(0, 2, 0, 5),)))
 
 
 # -- what is too large, what is refused -------------------------------------------------------------

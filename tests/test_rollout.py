@@ -14,7 +14,7 @@ from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.rollout import Agent, ProbabilisticAgent, draw_outcome, log_backward, replay_actions, rollout
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
-from gfn_envs.trajectory import load_trajectories, save_trajectories
+from gfn_envs.trajectory import Trajectory, load_trajectories, save_trajectories
 
 
 class Uniform:
@@ -102,6 +102,38 @@ def test_texts_are_read_as_in_the_environment():
     assert trajectory.actions == ("+",) * 5
     with pytest.raises(IllegalActionError, match="is not legal here"):
         rollout(task, Says("sideways"), [LINE], np.random.default_rng(0))
+
+
+def test_an_illegal_answer_can_end_one_episode_and_not_the_others():
+    class UpTwice:
+        """Walks up; where it starts at 1, it says something else after two steps."""
+
+        def act(self, observations, admissible_actions, rng):
+            return ["jump" * 1000 if "Start: 1" in t and "Position: 3" in t else "+" for t in observations]
+
+    problems = [NumberLineProblem(start, 5, 0, 5) for start in (0, 1)]
+    whole, broken = rollout(NumberLine(), UpTwice(), problems, np.random.default_rng(0), illegal_ends=True)
+    assert (whole.success, whole.complete, whole.illegal_answer) == (True, True, None)
+    assert (broken.success, broken.complete, broken.actions, broken.solution) == (False, False, ("+", "+"), "")
+    assert "Position: 3" in broken.end
+    assert "jumpjump".startswith(broken.illegal_answer[:8])
+    assert len(broken.illegal_answer) == 500
+    (at_once,) = rollout(NumberLine(), Says(""), problems[:1], np.random.default_rng(0), illegal_ends=True)
+    assert (at_once.steps, at_once.illegal_answer) == ((), "")
+    for trajectory in (whole, broken, at_once):
+        assert Trajectory.from_json(json.loads(json.dumps(trajectory.to_json()))) == trajectory
+    assert "illegal_answer" not in whole.to_json()
+    with pytest.raises(IllegalActionError, match=r"'jumpjump.*is not legal here"):
+        rollout(NumberLine(), UpTwice(), problems, np.random.default_rng(0))
+
+
+def test_an_answer_must_be_a_text():
+    class Numbers:
+        def act(self, observations, admissible_actions, rng):
+            return [3]
+
+    with pytest.raises(ValueError, match="Numbers gave 3 as an answer; it must be a text"):
+        rollout(NumberLine(), Numbers(), [LINE], np.random.default_rng(0), illegal_ends=True)
 
 
 def test_an_agent_must_answer_every_observation():
