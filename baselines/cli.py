@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gfn_envs.cli import CommandError, print_json
+from gfn_envs.cli import CommandError, check_at_least, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,8 +107,7 @@ def bench(
     from baselines.suites import read_suite
     from baselines.workers import in_processes, on_ray
 
-    if jobs is not None and jobs < 1:
-        raise CommandError(f"--jobs must be at least 1, got {jobs}")
+    check_at_least(1, jobs=jobs)
     chosen = read_suite(suite)
     cells = select(suite_cells(chosen), only)
     check_cells(cells)

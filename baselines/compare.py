@@ -39,6 +39,8 @@ def read_agents(words: Sequence[str]) -> dict[str, list[Evaluation]]:
     agents: dict[str, list[Evaluation]] = {}
     for word in words:
         name, _, listed = (word if alike else parts[word], "=", word) if word in parts else word.partition("=")
+        if not name.strip():
+            raise ValueError(f"{word!r} has no name before '='; write NAME=FOLDER, or the folder alone")
         if name in (CHANCE, CEILING):
             raise ValueError(f"{name!r} is the name of a yardstick; call the agent otherwise: NAME={listed}")
         if name in agents:

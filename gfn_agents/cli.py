@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from gfn_agents.config import TrainConfig, check_config
 from gfn_agents.model_options import ModelOptions, check_model_options
-from gfn_envs.cli import CommandError, open_env, parse_env_kwargs, print_json
+from gfn_envs.cli import CommandError, check_at_least, open_env, parse_env_kwargs, print_json
 
 
 def train(
@@ -71,10 +71,7 @@ def train(
         raise CommandError(f"'{folder}' is not empty; pass --resume to go on with it, or another --output")
     processes.gather(None)  # no process writes into the folder before all have found it empty
     check_config(config)
-    if few_shot < 0:
-        raise CommandError(f"--few-shot must be at least 0, got {few_shot}")
-    if thought_tokens < 0:
-        raise CommandError(f"--thought-tokens must be at least 0, got {thought_tokens}")
+    check_at_least(0, few_shot=few_shot, thought_tokens=thought_tokens)
     open_env(env, parse_env_kwargs(env_kwargs), problems, split or "all")
 
     from gfn_agents.agent import GFlowNetAgent

@@ -11,6 +11,7 @@ from typing import Any
 
 from gfn_envs.cli import (
     CommandError,
+    check_at_least,
     listed_problems,
     open_env,
     parse_env_kwargs,
@@ -20,6 +21,7 @@ from gfn_envs.cli import (
 )
 from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
 from gfn_envs.metrics import Estimate
+from gfn_envs.rollout import Agent
 
 _DEFAULT_K = 20
 
@@ -65,8 +67,8 @@ def evaluate(
     from gfn_envs.files import check_free, write_folder
     from gfn_envs.versions import versions
 
-    if samples < 1:
-        raise CommandError(f"--samples must be at least 1, got {samples}")
+    check_at_least(1, samples=samples)
+    check_at_least(0, seed=seed)
     if k is not None and not 1 <= k <= samples:
         raise CommandError(f"--k must be from 1 to --samples, got {k} and {samples} samples")
     k = min(_DEFAULT_K, samples) if k is None else k
@@ -77,7 +79,7 @@ def evaluate(
     made = open_env(env, keywords, problems, split)
     chosen = listed_problems(made, limit)
     player = load_agent(agent)
-    _warn_of_other_training(agent, env, keywords, beta)
+    _warn_of_other_training(agent, player, env, keywords, beta)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
     costs = costs_of(player)
     settings = {
@@ -100,10 +102,15 @@ def evaluate(
         sys.stdout.write(f"All of it is in '{output}'; next, for a page with plots: gfn report {output}\n")
 
 
-def _warn_of_other_training(agent: str, env: str, keywords: Mapping[str, Any], beta: float) -> None:
-    """Says so in one sentence each if an agent's folder tells that it was trained on something else."""
-    from gfn_envs.agents import AGENT_FILE, read_agent_file
+def _warn_of_other_training(agent: str, player: Agent, env: str, keywords: Mapping[str, Any], beta: float) -> None:
+    """Says so in one sentence each if an agent was not trained, or its folder tells that it was on something else."""
+    from gfn_envs.agents import AGENT_FILE, TrainableAgent, read_agent_file
 
+    if isinstance(player, TrainableAgent) and not Path(agent).is_dir():
+        sys.stderr.write(
+            f"note: '{agent}' is scored as it is before any training; gfn bench trains it, and the folder of a trained "
+            "one names that one\n"
+        )
     if not (Path(agent) / AGENT_FILE).is_file():
         return
     described = read_agent_file(agent)

@@ -69,8 +69,12 @@ class Budget:
         if not given:
             raise ValueError("a budget needs at least one limit: environment_steps, tokens or seconds")
         for name, limit in given.items():
+            if isinstance(limit, bool) or not isinstance(limit, int | float):
+                raise ValueError(f"the budget's {name} must be a number, got {limit!r}")
             if not limit > 0:
                 raise ValueError(f"the budget's {name} must be positive, got {limit!r}")
+            if name != "seconds" and limit % 1:
+                raise ValueError(f"the budget's {name} must be a whole number, got {limit!r}")
 
     def used_up(
         self, environment_steps: int | None = None, tokens: int | None = None, seconds: float | None = None

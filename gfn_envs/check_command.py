@@ -19,7 +19,7 @@ from gymnasium.utils.env_checker import check_env
 from gfn_envs.agents import AGENT_FILE, agent_maker, agent_names, import_named, load_agent, read_agent_file
 from gfn_envs.check_agent import DEFAULT_ENVS, check_agent
 from gfn_envs.checks import Check, check_task
-from gfn_envs.cli import CommandError, open_env, parse_env_kwargs, print_json, print_table
+from gfn_envs.cli import check_at_least, open_env, parse_env_kwargs, print_json, print_table
 from gfn_envs.env import TextEnv
 from gfn_envs.frames import load_pygame
 from gfn_envs.imports import look_in_working_folder
@@ -47,8 +47,8 @@ def check(
         seed: of what is drawn, and of training.
         json: print one JSON document.
     """
-    if problems < 1:
-        raise CommandError(f"--problems must be at least 1, got {problems}")
+    check_at_least(1, problems=problems)
+    check_at_least(0, seed=seed)
     keywords = parse_env_kwargs(env_kwargs or "{}")
     if _is_agent(target):
         saved_with = {} if env or not Path(target, AGENT_FILE).is_file() else read_agent_file(target)

@@ -35,6 +35,13 @@ COMMANDS_GROUP = "gfn_gym.commands"
 DEFAULT_GENERATED = 100
 """Problems taken from a family that is too large to list, unless --limit says otherwise."""
 _MISSING = {"torch": "agents", "transformers": "agents", "safetensors": "agents", "tyro": "cli", "rich": "cli"}
+_NOT_IN_ENV_KWARGS = {
+    "split": "pass --split instead",
+    "problems": "pass --problems instead",
+    "task": "the environment's id says which it is",
+    "max_episode_steps": "commands play to the end that the rules have",
+}
+"""Keywords of `gym.make` that would beat an option, or have no effect, with what to do instead."""
 Item = TypeVar("Item")
 
 
@@ -94,10 +101,17 @@ def parse_env_kwargs(text: str) -> dict[str, Any]:
         raise CommandError(f"--env-kwargs is not JSON ({error}); write for example '{{\"count\": 3}}'") from None
     if not isinstance(values, dict):
         raise CommandError(f"--env-kwargs must be a JSON object such as '{{\"count\": 3}}', got {text[:40]}")
-    for name in ("split", "problems"):
+    for name, reason in _NOT_IN_ENV_KWARGS.items():
         if name in values:
-            raise CommandError(f"--env-kwargs cannot have {name!r}; pass --{name} instead")
+            raise CommandError(f"--env-kwargs cannot have {name!r}; {reason}")
     return values
+
+
+def check_at_least(least: int, **options: int | None) -> None:
+    """Raises CommandError that names the first option which is given and below the least that it can be."""
+    for name, value in options.items():
+        if value is not None and value < least:
+            raise CommandError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
 
 
 def open_env(env: str, env_kwargs: dict[str, Any], problems: Path | None, split: str) -> TextEnv[Any, Any]:
@@ -110,8 +124,7 @@ def open_env(env: str, env_kwargs: dict[str, Any], problems: Path | None, split:
 
 def listed_problems(env: TextEnv[Any, Any], limit: int | None, seed: int = 0) -> ProblemSet[Any]:
     """Returns an environment's problems, or `limit` of them drawn with a fixed seed."""
-    if limit is not None and limit < 1:
-        raise CommandError(f"--limit must be at least 1, got {limit}")
+    check_at_least(1, limit=limit)
     source = env.problems
     if limit is None and isinstance(source, ProblemSet):
         return source
@@ -237,8 +250,7 @@ def analyse(
     if output is not None and output.suffix not in (".csv", ".json"):
         raise CommandError(f"--output must end in .csv or .json, got '{output}'")
     made = open_env(env, parse_env_kwargs(env_kwargs), problems, split)
-    if plays < 1:
-        raise CommandError(f"--plays must be at least 1, got {plays}")
+    check_at_least(1, plays=plays)
     chosen, rng = listed_problems(made, limit), np.random.default_rng(0)
     rows = [
         _Row(_analysis(made.task, problem, beta, states, plays, rng), weight)
@@ -349,6 +361,7 @@ def play(
         env_kwargs: keywords of gym.make as a JSON object.
         json: print the whole episode as one JSON document at its end.
     """
+    check_at_least(0, seed=seed)
     made = open_env(env, parse_env_kwargs(env_kwargs), problems, split)
     say = sys.stderr if json else sys.stdout
     observation, info = made.reset(seed=seed, options={"problem_id": problem_id} if problem_id else None)

@@ -18,6 +18,7 @@ import numpy as np
 
 from gfn_envs.actions import read_action
 from gfn_envs.frames import Window, frame, load_pygame
+from gfn_envs.hints import did_you_mean
 from gfn_envs.imports import look_in_working_folder
 from gfn_envs.positions import Position, Turn, positions_of
 from gfn_envs.problems import ProblemSet, ProblemSource, load_problems, weighted_problem
@@ -122,7 +123,13 @@ class Episode(Generic[ProblemT, StateT]):
         return LOG_REWARD_FLOOR if self.position.actions else self.task.log_reward(self.position.state)
 
     def snapshot(self) -> Snapshot[StateT]:
-        """Returns an immutable copy of the episode."""
+        """Returns an immutable copy of the episode.
+
+        Raises:
+            ResetNeeded: none has begun.
+        """
+        if not hasattr(self, "position"):
+            raise gym.error.ResetNeeded("no episode has begun; call reset() first")
         return Snapshot(self.position.state, self.elapsed, self.over)
 
     def restore(self, snapshot: Snapshot[StateT]) -> None:
@@ -204,8 +211,8 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
             gym.logger.warn("render() needs a render_mode, for example gym.make(..., render_mode='ansi')")
             return None
         if self.render_mode == "ansi":
-            return self.task.render_text(self._episode.position.state)
-        picture = frame(self.task.draw(self._episode.position.state))
+            return self.task.render_text(self.get_state().state)
+        picture = frame(self.task.draw(self.get_state().state))
         if self._window is None:
             return picture
         self._window.show(picture)
@@ -311,6 +318,12 @@ def build(
             `memoryless=True` for texts that need no memory (`Task.memoryless`); `history`, how many earlier
             turns the texts show, or "all" (`gfn_envs.with_history`).
     """
+    if task not in TASKS:
+        raise ValueError(
+            f"there is no task {task!r} (tasks: {', '.join(TASKS)}); the environment's id says which it is"
+        )
+    if type(options.get("memoryless", False)) is not bool:
+        raise ValueError(f"memoryless must be True or False, got {options['memoryless']!r}")
     task_type = TASKS[task]()
     shell_names = tuple(EnvOptions.__dataclass_fields__)
     check_options(task_type, options, (*shell_names, *BUILD_OPTIONS))
@@ -372,11 +385,16 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     """Returns the bare environment of an id, from which task and problems are read.
 
     Raises:
+        gymnasium.error.NameNotFound: it is not registered.
         ValueError: it is registered, but is no text environment of this kind.
     """
     if ":" in env_id:
         look_in_working_folder()
-    env = gym.make(env_id, **env_kwargs).unwrapped
+    try:
+        env = gym.make(env_id, **env_kwargs).unwrapped
+    except gym.error.NameNotFound as error:
+        hint = "" if "Did you mean" in str(error) else did_you_mean(env_id, gym.registry, "; gfn envs lists all")
+        raise gym.error.NameNotFound(f"{str(error).rstrip('.')}{hint}") from None
     if not isinstance(env, TextEnv):
         raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")
     return env

@@ -13,7 +13,7 @@ import math
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -138,10 +138,12 @@ class GeneratedProblems(Generic[ProblemT]):
     Args:
         generate: draws one problem; the family's weights are the probabilities of this draw.
         accept: conditions; a draw that fails one is drawn again.
+        remedy: what helps where nearly every draw fails one.
     """
 
     generate: Callable[[np.random.Generator], ProblemT]
     accept: tuple[Callable[[ProblemT], bool], ...] = ()
+    remedy: str = "loosen the options"
 
     def sample(self, rng: np.random.Generator) -> ProblemT:
         """Draws one problem.
@@ -153,18 +155,21 @@ class GeneratedProblems(Generic[ProblemT]):
             problem = self.generate(rng)
             if all(condition(problem) for condition in self.accept):
                 return problem
-        raise ValueError(f"no problem met the conditions in {_REJECTION_LIMIT} draws; loosen the options")
+        raise ValueError(f"no problem met the conditions in {_REJECTION_LIMIT} draws; {self.remedy}")
 
     def split(self, name: str) -> GeneratedProblems[ProblemT]:
         """Returns the part of the family that is in one split."""
         check_split(name)
         if name == "all":
             return self
-        return GeneratedProblems(self.generate, (*self.accept, lambda problem: split_of(problem) == name))
+        return replace(self, accept=(*self.accept, lambda problem: split_of(problem) == name))
 
     def find(self, problem_id: str) -> ProblemT:
         """Raises ValueError: there is no list."""
-        raise ValueError("this family is too large to look up an id; pass options={'problem': {...}}")
+        raise ValueError(
+            "this family is too large to look up an id; give the problem itself, in a file or as "
+            "reset(options={'problem': {...}})"
+        )
 
     def take(self, count: int, rng: np.random.Generator) -> ProblemSet[ProblemT]:
         """Returns up to `count` distinct problems in the order drawn."""

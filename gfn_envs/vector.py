@@ -107,8 +107,8 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         if self.render_mode is None:
             return None
         if self.render_mode == "ansi":
-            return tuple(self.task.render_text(episode.position.state) for episode in self._episodes)
-        return tuple(frame(self.task.draw(episode.position.state)) for episode in self._episodes)
+            return tuple(self.task.render_text(episode.snapshot().state) for episode in self._episodes)
+        return tuple(frame(self.task.draw(episode.snapshot().state)) for episode in self._episodes)
 
     def _advance(self, index: int, action: str) -> Turn:
         """Plays in one episode, or starts it anew if it ended in the step before."""

@@ -7,6 +7,7 @@ the environment inside. Views of the history are in `gfn_envs.histories`.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -41,6 +42,10 @@ class DiscreteActions(gym.Wrapper[str, Any, str, str], gym.utils.RecordConstruct
     def step(self, action: int) -> tuple[str, Any, bool, bool, dict[str, Any]]:
         """Plays the legal action with this index."""
         legal = self._legal_actions()
+        try:
+            action = operator.index(action)
+        except TypeError:
+            raise TypeError(f"actions are indices of legal actions here, got {action!r}") from None
         return self.env.step(legal[action] if 0 <= action < len(legal) else ILLEGAL_ACTION)
 
     def action_masks(self) -> np.ndarray:

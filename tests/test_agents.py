@@ -82,6 +82,21 @@ def test_budgets_without_an_end_are_refused(limits):
         Budget(**limits)
 
 
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"environment_steps": 1.5}, r"whole number, got 1\.5"),
+        ({"tokens": np.inf}, "whole number, got inf"),
+        ({"seconds": "3"}, "must be a number, got '3'"),
+        ({"tokens": True}, "must be a number, got True"),
+    ],
+)
+def test_budgets_that_are_no_numbers_are_refused(limits, reason):
+    with pytest.raises(ValueError, match=reason):
+        Budget(**limits)
+    assert Budget(environment_steps=1e3) == Budget(environment_steps=1000)
+
+
 # -- names -----------------------------------------------------------------------------------------
 def test_names_of_all_kinds(decorated):
     register_agent("stubborn")(Stubborn)

@@ -314,6 +314,18 @@ def test_what_is_too_large_to_list_is_simulated_and_says_so(gfn):
         (("analyse", LINE, "--env-kwargs", '{"history": -1}'), ("history",)),
         (("train", GAME, "--samples-per-problem", "1", "--output", "never"), ("at least 2",)),
         (("train", GAME, "--model", "/no/such/model", "--output", "never"), ("/no/such/model",)),
+        (("analyse", "Game24-v0"), ("Game24", "did you mean 'gfn_envs/Game24-v0'?")),
+        (("evaluate", "uniform", LINE, "--seed", "-1"), ("--seed must be at least 0, got -1",)),
+        (("check", "uniform", "--seed", "-1"), ("--seed must be at least 0, got -1",)),
+        (("play", LINE, "--seed", "-1"), ("--seed must be at least 0, got -1",)),
+        (("demo", "--seed", "-1"), ("seed must be at least 0, got -1",)),
+        (("analyse", LINE, "--env-kwargs", '{"task": 3}'), ("'task'", "id says which")),
+        (
+            ("analyse", LINE, "--env-kwargs", '{"max_episode_steps": 3}'),
+            ("'max_episode_steps'", "the end that the rules"),
+        ),
+        (("analyse", LINE, "--env-kwargs", '{"memoryless": "no"}'), ("memoryless must be True or False, got 'no'",)),
+        (("compare", "=one", "two"), ("'=one' has no name before '='",)),
     ],
 )
 def test_bad_input_gets_one_sentence(gfn, words, reasons, tmp_path, monkeypatch):
@@ -420,6 +432,13 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(gfn, tmp_path
     (tmp_path / "file.txt").write_text("", encoding="utf-8")
     words = ("evaluate", "uniform", LINE, "--limit", "1", "--samples", "2", "--output", tmp_path / place)
     refused(gfn(*words), "nothing can be written at")
+
+
+def test_an_agent_that_was_not_trained_is_said_to_be_so(gfn, puzzles):
+    for name, told in (("sft", True), ("default", False), ("uniform", False)):
+        status, _, err = gfn("evaluate", name, GAME, "--problems", puzzles, "--samples", "2")
+        assert status == 0
+        assert (f"'{name}' is scored as it is before any training" in err) == told
 
 
 @pytest.mark.parametrize("name", ["split", "problems"])

@@ -216,6 +216,22 @@ def test_set_state_goes_back(env_id):
         env.step("anything")
 
 
+def test_what_needs_an_episode_says_so():
+    env = gym.make("gfn_envs/NumberLine-v0", render_mode="ansi").unwrapped
+    many = gym.make_vec("gfn_envs/NumberLine-v0", num_envs=2, render_mode="ansi")
+    for ask in (env.render, env.get_state, env.clone, many.render):
+        with pytest.raises(gym.error.ResetNeeded, match=r"no episode has begun; call reset\(\) first"):
+            ask()
+
+
+def test_a_task_and_texts_without_memory_are_asked_for_in_their_form():
+    with pytest.raises(ValueError, match=r"there is no task 'lines' \(tasks: .*NumberLine"):
+        gym.make("gfn_envs/NumberLine-v0", task="lines")
+    for wrong in ("no", 0, None):
+        with pytest.raises(ValueError, match="memoryless must be True or False, got"):
+            gym.make("gfn_envs/ALFWorld-v0", memoryless=wrong)
+
+
 # -- illegal actions -------------------------------------------------------------------------------
 @every_id
 @pytest.mark.parametrize(

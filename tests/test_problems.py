@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems, split_of
+from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 
@@ -161,3 +162,7 @@ def test_a_generator_that_accepts_nothing_says_so(monkeypatch):
     family = GeneratedProblems(lambda rng: Game24Problem((1, 1, 1, 1)), (lambda problem: False,))
     with pytest.raises(ValueError, match="loosen the options"):
         family.sample(np.random.default_rng(0))
+    with pytest.raises(
+        ValueError, match="12 blocks have shortest plans of about 28 steps: choose such a length, not 4"
+    ):
+        BlocksWorld(blocks=12, length=4).problems().split("test").sample(np.random.default_rng(0))

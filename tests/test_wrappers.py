@@ -107,6 +107,17 @@ def test_index_view_of_a_clone_is_independent():
     assert other.action_masks().sum() > env.action_masks().sum()
 
 
+def test_the_index_view_takes_indices_only():
+    env = index_env("gfn_envs/NumberLine-v0")
+    env.reset(seed=0)
+    for wrong in ("-", 0.0, None, [0]):
+        with pytest.raises(TypeError, match="actions are indices of legal actions here, got"):
+            env.step(wrong)
+    for index in (0, np.int64(0), np.array(0)):
+        assert env.step(index)[4]["parsed_action"] == "-"
+        env.reset(seed=0)
+
+
 def test_tokens_carry_text_and_actions():
     env = token_env()
     shown, info = env.reset(seed=3)

@@ -244,7 +244,12 @@ class BlocksWorld(Task[BlocksWorldProblem, BlocksWorldState]):
             )
         if self.blocks <= TABULATED_BLOCKS:
             return GeneratedProblems(self._generate)
-        return GeneratedProblems(self._generate_any, (lambda problem: problem.length == self.length,))
+        usual = 2 * round(1.25 * self.blocks) - 2
+        remedy = (
+            f"most problems of {self.blocks} blocks have shortest plans of about {usual} steps: choose such a length, "
+            f"not {self.length}, or fewer blocks"
+        )
+        return GeneratedProblems(self._generate_any, (lambda problem: problem.length == self.length,), remedy)
 
     def _generate(self, rng: np.random.Generator) -> BlocksWorldProblem:
         return _from_arrangements(*draw_problem(self.blocks, self.length, rng), self.length)
