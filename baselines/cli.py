@@ -42,16 +42,20 @@ def demo(
     from baselines.page import PAGE_FILE
     from baselines.report import text_table, write_report
     from baselines.results import BenchmarkResults
+    from gfn_agents.default_policy import default_policy_digest
     from gfn_agents.progress import TrainingBar
 
     out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
     config = DemoConfig(steps=steps, puzzles=puzzles, seed=seed)
     finished = output / "results.json"
+    results = None if fresh or not finished.is_file() else BenchmarkResults.load(finished)
+    if results is not None and results.settings.get("embedded_policy") != default_policy_digest():
+        out.print(f"The results in '{output}' are of another version of the embedded policy, so the demo starts anew.")
+        results, fresh = None, True
     if fresh:  # and nothing else that may lie there
         shutil.rmtree(output / RUN_FOLDER, ignore_errors=True)
         for file in (finished, output / PAGE_FILE):
             file.unlink(missing_ok=True)
-    results = BenchmarkResults.load(finished) if finished.is_file() else None
     if results is not None and results.settings.get("demo") == asdict(config):
         out.print(f"These results are from '{output}'; --fresh runs the demo again.")
     else:

@@ -30,6 +30,7 @@ from baselines.results import (
 )
 from gfn_agents.agent import GFlowNetAgent, load_policy
 from gfn_agents.config import TrainConfig
+from gfn_agents.default_policy import default_policy_digest
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.trainer import StepReport
 from gfn_envs.env import make_text_env
@@ -178,6 +179,7 @@ def run_demo(config: DemoConfig, folder: Path, say: Say, on_step: Callable[[Step
             "command": f"gfn demo --steps {config.steps} --puzzles {config.puzzles} --seed {config.seed}",
             "demo": asdict(config),
             "training": asdict(config.training),
+            "embedded_policy": default_policy_digest(),
         },
         k=config.k,
         samples=config.samples,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from baselines.cli import demo
+from baselines.demo import RUN_FOLDER, DemoConfig
 from baselines.results import BenchmarkResults
+from gfn_agents.default_policy import default_policy_digest
 
 
 @pytest.mark.slow
@@ -30,3 +33,25 @@ def test_the_demo_runs_and_reports(tmp_path, capsys):
     assert "MaskablePPO" in capsys.readouterr().out
     assert (tmp_path / "demo" / "results.json").stat().st_mtime_ns == written
     assert BenchmarkResults.load(tmp_path / "demo" / "results.json").k == 20
+
+
+def test_results_of_another_embedded_policy_are_not_shown_as_this_ones(tmp_path, capsys, monkeypatch):
+    """The demo starts anew, its training too; what it did not write stays."""
+    config, run = DemoConfig(steps=1, puzzles=2), tmp_path / RUN_FOLDER
+    run.mkdir()
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+
+    def trained(*_):
+        assert not run.exists()
+        return replace(old, settings=settings | {"embedded_policy": default_policy_digest()})
+
+    settings = {"demo": asdict(config), "embedded_policy": "0" * 16}
+    old = BenchmarkResults("title", "env", settings, k=1, samples=1, agents=())
+    old.save(tmp_path / "results.json")
+    monkeypatch.setattr("baselines.demo.run_demo", trained)
+    monkeypatch.setattr("baselines.report.write_report", lambda results, folder: results.save(folder / "results.json"))
+    demo(output=tmp_path, steps=1, puzzles=2)
+    assert "of another version of the embedded policy" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "mine.txt").exists()
+    demo(output=tmp_path, steps=1, puzzles=2)
+    assert "--fresh runs the demo again" in capsys.readouterr().out
