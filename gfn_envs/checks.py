@@ -6,6 +6,7 @@ enough, the graph of all its states). It yields one sentence for each violation;
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from collections import Counter
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfn_envs.actions import read_action
+from gfn_envs.drawing import Drawing
+from gfn_envs.env import INFO_KEYS
 from gfn_envs.exact import analyse_graph, enumerate_states
 from gfn_envs.histories import PLAYED, turns_of
 from gfn_envs.state_graph import StateGraph
@@ -293,6 +296,52 @@ def _aliases_shadow_nothing(subject: Subject) -> Iterator[str]:
                 yield f"the alias {spelling!r} for {action!r} is the name of another legal action"
 
 
+def _problems_read_back(subject: Subject) -> Iterator[str]:
+    told = subject.problem.to_json()
+    again = subject.task.problem_from_json(json.loads(json.dumps(told)))
+    if (again, again.id) != (subject.problem, subject.problem.id):
+        yield f"its JSON fields {told} are read back as another problem, '{again.id}'"
+
+
+def _details_fit(subject: Subject) -> Iterator[str]:
+    first = subject.task.details(subject.plays[0].states[0])
+    if taken := sorted(first.keys() & INFO_KEYS):
+        yield f"details has {taken[0]!r}, which info has in every environment"
+    for details in map(subject.task.details, subject.states):
+        if details.keys() != first.keys():
+            yield f"details has {sorted(details)} in one state and {sorted(first)} in another"
+        for name, value in details.items():
+            if not _is_constant(value):
+                yield f"details has {name!r} = {value!r}, which its reader could change"
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_constant, value))
+    return value is None or isinstance(value, str | int | float | np.generic)
+
+
+def _expert_plans_succeed(subject: Subject) -> Iterator[str]:
+    task = subject.task
+    for plan in task.expert_plans(subject.problem)[:_PLAYS] if task.deterministic else ():
+        state = task.reset(subject.problem)
+        for action in plan:
+            if action not in task.actions(state):
+                yield f"the expert plan {plan} plays {action!r} where it is not legal"
+                return
+            state = task.step(state, action)
+        if task.actions(state) or not task.success(state):
+            yield f"the expert plan {plan} does not succeed"
+
+
+def _states_are_drawn(subject: Subject) -> Iterator[str]:
+    for state in subject.plays[0].states:
+        if not isinstance(subject.task.render_text(state), str):
+            yield "render_text must return a text"
+        if not isinstance(subject.task.draw(state), Drawing):
+            yield "draw must return a gfn_envs.drawing.Drawing"
+
+
 # -- rules on all states ---------------------------------------------------------------------------
 def _listed(subject: Subject) -> StateGraph[Any, Any]:
     assert subject.graph is not None, "rules on all states get listed subjects only"
@@ -362,6 +411,10 @@ RULES: dict[str, Rule] = {
     "step rewards are finite": _step_rewards_are_finite,
     "stop_action ends the episode": _stop_action_ends_the_episode,
     "aliases shadow no legal action": _aliases_shadow_nothing,
+    "problems read back from their JSON fields": _problems_read_back,
+    "details have the same keys and constant values": _details_fit,
+    "expert plans succeed": _expert_plans_succeed,
+    "states are drawn": _states_are_drawn,
 }
 GRAPH_RULES: dict[str, Rule] = {
     "parents are the incoming edges": _parents_are_the_edges,

@@ -66,6 +66,21 @@ class Snapshot(Generic[StateT]):
 
 
 NOT_PLAYED = Turn()
+INFO_KEYS = frozenset(
+    (
+        "admissible_actions",
+        "action_mask",
+        "problem_id",
+        "success",
+        "terminal_cause",
+        "parsed_action",
+        "invalid_action",
+        "transition_log_prob",
+        "stochasticity",
+        "log_reward",
+    )
+)
+"""What `info` says in every environment, and `Task.details` must leave alone."""
 
 
 class Episode(Generic[ProblemT, StateT]):

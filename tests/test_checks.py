@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gfn_envs.checks import GRAPH_RULES, RULES, Check, check_task
+from gfn_envs.drawing import Drawing
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import Problem, Task
 from gfn_envs.tasks.game24 import Game24, Game24Problem
@@ -316,6 +317,56 @@ class OutcomesAboveOne(Bits):
         return ((1.5, self.step(state, action)),)
 
 
+class FieldsOfAnotherProblem(Bits):
+    """Reads back another problem than it was given."""
+
+    def problem_from_json(self, data):
+        return BitsProblem(data["length"] + 1)
+
+
+class DetailsOfSomeStates(Bits):
+    def details(self, state):
+        return {"last": state[-1]} if state else {}
+
+
+class DetailsToWriteInto(Bits):
+    def details(self, state):
+        return {"written": (1, [*state])}
+
+
+class DetailsHideTheSuccess(Bits):
+    def details(self, state):
+        return {"success": True}
+
+
+class ExpertPlaysIllegally(Bits):
+    def expert_plans(self, problem):
+        return (("1", "1"), ("2",))
+
+
+class ExpertFails(Bits):
+    def expert_plans(self, problem):
+        return (("0", "0"),)
+
+
+class ExpertStopsTooSoon(Bits):
+    def expert_plans(self, problem):
+        return (("1",),)
+
+
+class DrawsNothing(Bits):
+    def draw(self, state):
+        return None
+
+
+class PicturesAreNoTexts(Bits):
+    def render_text(self, state):
+        return [*state]
+
+    def draw(self, state):
+        return Drawing(())
+
+
 BROKEN = {
     Crashes: PLAYABLE,
     StatesWithIdentity: "states are hashable values that can be pickled",
@@ -346,6 +397,15 @@ BROKEN = {
     StopGoesOn: "stop_action ends the episode",
     PartialRewardIsNotTheReward: "partial log-rewards end in the log-reward",
     StepRewardIsNoNumber: "step rewards are finite",
+    FieldsOfAnotherProblem: "problems read back from their JSON fields",
+    DetailsOfSomeStates: "details have the same keys and constant values",
+    DetailsToWriteInto: "details have the same keys and constant values",
+    DetailsHideTheSuccess: "details have the same keys and constant values",
+    ExpertPlaysIllegally: "expert plans succeed",
+    ExpertFails: "expert plans succeed",
+    ExpertStopsTooSoon: "expert plans succeed",
+    DrawsNothing: "states are drawn",
+    PicturesAreNoTexts: "states are drawn",
     ParentsForgetOne: "parents are the incoming edges",
     MergesWithoutSaying: "histories merge only with parents",
     SolveForgetsOne: "solve gives all solutions",
@@ -364,7 +424,18 @@ def test_every_rule_is_seen_to_fail():
 
 
 @pytest.mark.parametrize(
-    "task", [LongerThanTheHorizon, RewardOfZero, AliasOfAnotherAction, SolveForgetsOne, ParentsForgetOne]
+    "task",
+    [
+        LongerThanTheHorizon,
+        RewardOfZero,
+        AliasOfAnotherAction,
+        SolveForgetsOne,
+        ParentsForgetOne,
+        FieldsOfAnotherProblem,
+        DetailsHideTheSuccess,
+        ExpertFails,
+        DrawsNothing,
+    ],
 )
 def test_a_single_fault_fails_a_single_rule(task):
     assert failures(task()) == {BROKEN[task]}

@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import gfn_envs
-from gfn_envs.env import PRINTABLE
+from gfn_envs.env import INFO_KEYS, PRINTABLE
 from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR
@@ -134,6 +134,16 @@ def test_vector_info_holds_copies(env_id):
             value[...] = value[::-1].copy()
     same(env.step(actions)[4], other.step(actions)[4])
     same(env.reset(seed=0)[1], untouched)
+
+
+@every_id
+def test_info_has_what_every_environment_tells_and_the_details_of_the_task(env_id):
+    env = gym.make(env_id, on_invalid="terminate", stochasticity={"ActionNoise": {"probability": 0.5}}).unwrapped
+    told = set(env.reset(seed=0)[1])
+    told |= set(env.step(env.task.actions(env.get_state().state)[0])[4])
+    if not env._episode.over:
+        told |= set(env.step("nonsense")[4])
+    assert told - set(env.task.details(env.get_state().state)) == INFO_KEYS
 
 
 def same(info, other):
