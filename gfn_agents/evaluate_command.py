@@ -19,9 +19,11 @@ from gfn_envs.cli import (
     print_table,
     progress,
 )
+from gfn_envs.env import make_text_env
 from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
 from gfn_envs.metrics import Estimate
 from gfn_envs.rollout import Agent
+from gfn_envs.task import Task
 
 _DEFAULT_K = 20
 
@@ -79,7 +81,7 @@ def evaluate(
     made = open_env(env, keywords, problems, split)
     chosen = listed_problems(made, limit)
     player = load_agent(agent)
-    _warn_of_other_training(agent, player, env, keywords, beta)
+    _warn_of_other_training(agent, player, env, made.task, keywords, beta)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
     costs = costs_of(player)
     settings = {
@@ -102,7 +104,9 @@ def evaluate(
         sys.stdout.write(f"All of it is in '{output}'; next, for a page with plots: gfn report {output}\n")
 
 
-def _warn_of_other_training(agent: str, player: Agent, env: str, keywords: Mapping[str, Any], beta: float) -> None:
+def _warn_of_other_training(
+    agent: str, player: Agent, env: str, task: Task[Any, Any], keywords: Mapping[str, Any], beta: float
+) -> None:
     """Says so in one sentence each if an agent was not trained, or its folder tells that it was on something else."""
     from gfn_envs.agents import AGENT_FILE, TrainableAgent, read_agent_file
 
@@ -121,7 +125,7 @@ def _warn_of_other_training(agent: str, player: Agent, env: str, keywords: Mappi
         notes.append(f"was trained on {trained_on} and is evaluated on {env}")
     else:
         given = {n: v for n, v in dict(described.get("env_kwargs", {})).items() if n not in ("problems", "split")}
-        if given != keywords:
+        if given != keywords and make_text_env(env, given).task != task:  # defaults may be written out
             notes.append(f"was trained with --env-kwargs '{dumps(given)}' and is evaluated with '{dumps(keywords)}'")
     towards = dict(described.get("config", {})).get("beta", beta)
     if towards != beta:

@@ -211,6 +211,8 @@ def test_worked_examples_are_kept_for_evaluation(gfn, tmp_path):
     status, out, err = gfn("evaluate", run, LINE, "--limit", "1", "--samples", "2", "--json")
     assert (status, json.loads(out)["k"]) == (0, 2)
     assert "was trained on" not in err
+    _, _, err = gfn("evaluate", run, LINE, "--limit", "1", "--samples", "2", "--env-kwargs", '{"low": 0}', "--json")
+    assert "note: " not in err, "a default that is written out is no other option"
     _, _, err = gfn("evaluate", run, GAME, "--limit", "1", "--samples", "2", "--json")
     assert f"was trained on {LINE} and is evaluated on {GAME}" in err
 
