@@ -31,6 +31,7 @@ def run(monkeypatch, capsys):
 
     def run_example(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        monkeypatch.syspath_prepend(str(EXAMPLES))
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out
 
@@ -78,17 +79,17 @@ def test_make_default_policy(run, tmp_path):
 
 
 @pytest.fixture
-def script(monkeypatch):
+def states(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import make_default_policy
+    import default_policy_states
 
-    return make_default_policy
+    return default_policy_states
 
 
-def test_states_are_visited_as_the_cards_fall(script):
+def test_states_are_visited_as_the_cards_fall(states):
     """16 becomes 17 by an ace, and 18 by a two or by two aces; each card has the chance 1/13."""
     task = BlackJack()
-    examples, visits = script.examples_of(task, task.problem_from_json({"player": [10, 6], "dealer": 10}))
+    examples, visits = states.examples_of(task, task.problem_from_json({"player": [10, 6], "dealer": 10}))
     found = {example.observation.split("otal: ")[1][:2]: index for index, example in enumerate(examples)}
     hits = {total: examples[index].probabilities[1] for total, index in found.items()}
     assert visits[0] == 1
@@ -96,11 +97,11 @@ def test_states_are_visited_as_the_cards_fall(script):
     assert visits[found["18"]] == pytest.approx((hits["16"] + visits[found["17"]] * hits["17"]) / 13)
 
 
-def test_searching_examples_are_states_of_one_game(script):
+def test_searching_examples_are_states_of_one_game(states):
     task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
-    problem = script.training_problems(task).sample(rng)
+    problem = states.training_problems(task).sample(rng)
     assert split_of(problem) == "train"
-    examples = script.searching_examples(task, problem, 3, rng)
+    examples = states.searching_examples(task, problem, 3, rng)
     assert len({example.observation for example in examples}) == 3
     for example in examples:
         assert f"Your task is to: {problem.task}." in example.observation
@@ -108,10 +109,10 @@ def test_searching_examples_are_states_of_one_game(script):
         assert len(example.probabilities) == len(example.actions)
 
 
-def test_small_rooms_are_games_that_can_be_won_with_what_the_goal_needs(script):
+def test_small_rooms_are_games_that_can_be_won_with_what_the_goal_needs(states):
     task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
     for problem in task.problems().split("train").take(40, rng):
-        small = script.small_room(problem, 2, rng)
+        small = states.small_room(problem, 2, rng)
         names = [receptacle.name for receptacle in small.receptacles]
         assert [r.name for r in problem.receptacles if r.name in names] == names
         assert {thing.name for thing in small.things} <= {thing.name for thing in problem.things}
@@ -123,22 +124,22 @@ def test_small_rooms_are_games_that_can_be_won_with_what_the_goal_needs(script):
         assert len(names) <= len(needed) + 2 + 1
 
 
-def test_examples_of_small_rooms_ask_to_read_the_task(script):
+def test_examples_of_small_rooms_ask_to_read_the_task(states):
     """Nearly all of them have one answer, or a few that are as good, among legal commands that do not help."""
     task, rng = ALFWorld().memoryless(), np.random.default_rng(0)
     problems = task.problems().split("train").take(40, rng)
-    examples = [example for problem in problems for example in script.small_room_examples(task, problem, 2, rng)]
+    examples = [example for problem in problems for example in states.small_room_examples(task, problem, 2, rng)]
     assert len(examples) > 75
     assert np.mean([example.probabilities.max() == 1 for example in examples]) > 0.7
     assert np.mean([len(example.actions) for example in examples]) > 8
 
 
 @pytest.mark.parametrize("options", [{}, {"slack": 1, "ontology": "true"}, {"hops": 4, "slack": 0}])
-def test_answer_examples_are_what_the_exact_sampler_answers_at_the_last_step(script, options):
+def test_answer_examples_are_what_the_exact_sampler_answers_at_the_last_step(states, options):
     task, rng = PrOntoQA(**{"hops": 3, "distractors": 4, **options}), np.random.default_rng(0)
-    problem = script.training_problems(task).sample(rng)
-    exact = {example.observation: example for example in script.examples_of(task, problem)[0]}
-    examples = script.answer_examples(task, problem, 4, rng)
+    problem = states.training_problems(task).sample(rng)
+    exact = {example.observation: example for example in states.examples_of(task, problem)[0]}
+    examples = states.answer_examples(task, problem, 4, rng)
     assert len(examples) == 4
     assert (len({example.observation for example in examples}) > 1) == (task.slack > 0)
     for example in examples:
