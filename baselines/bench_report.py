@@ -20,6 +20,7 @@ from baselines.bench_results import BenchResults, summarise_run
 from baselines.bench_verdicts import sure_side, verdicts_html, verdicts_markdown
 from baselines.page import (
     PAGE_FILE,
+    RESULTS_FILE,
     bullets,
     definitions,
     document,
@@ -70,7 +71,7 @@ def load_and_report(folder: Path) -> tuple[BenchResults, Path]:
 def report_files(results: BenchResults) -> dict[str, str]:
     """Returns the text of each file that shows results."""
     return {
-        "results.json": json.dumps(finite_json(results.to_json()), indent=1, allow_nan=False) + "\n",
+        RESULTS_FILE: json.dumps(finite_json(results.to_json()), indent=1, allow_nan=False) + "\n",
         "scores.csv": csv_report(results),
         "report.md": markdown_report(results),
         PAGE_FILE: html_report(results),

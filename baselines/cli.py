@@ -39,7 +39,7 @@ def demo(
     from rich.console import Console
 
     from baselines.demo import RUN_FOLDER, DemoConfig, run_demo
-    from baselines.page import PAGE_FILE
+    from baselines.page import PAGE_FILE, RESULTS_FILE
     from baselines.report import text_table, write_report
     from baselines.results import BenchmarkResults
     from gfn_agents.default_policy import default_policy_digest
@@ -47,7 +47,7 @@ def demo(
 
     out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
     config = DemoConfig(steps=steps, puzzles=puzzles, seed=seed)
-    finished = output / "results.json"
+    finished = output / RESULTS_FILE
     results = None if fresh or not finished.is_file() else BenchmarkResults.load(finished)
     if results is not None and results.settings.get("embedded_policy") != default_policy_digest():
         out.print(f"The results in '{output}' are of another version of the embedded policy, so the demo starts anew.")
@@ -196,11 +196,12 @@ def report(folder: Path, /) -> None:
     from baselines.bench import SUITE_FILE
     from baselines.bench_report import load_and_report
     from baselines.evaluation_report import write_evaluation_report
+    from baselines.page import RESULTS_FILE
     from baselines.report import write_report
     from baselines.results import BenchmarkResults
     from gfn_envs.evaluation_results import EVALUATION_FILE, Evaluation
 
-    evaluation, results = folder / EVALUATION_FILE, folder / "results.json"
+    evaluation, results = folder / EVALUATION_FILE, folder / RESULTS_FILE
     if (folder / SUITE_FILE).is_file():
         _, page = load_and_report(folder)
     elif evaluation.is_file():
@@ -209,7 +210,7 @@ def report(folder: Path, /) -> None:
         page = write_report(BenchmarkResults.load(results), folder)
     else:
         raise CommandError(
-            f"'{folder}' holds neither evaluation.json nor results.json nor a benchmark run; gfn evaluate --output, "
-            "gfn demo and gfn bench write such a folder"
+            f"'{folder}' holds neither {EVALUATION_FILE} nor {RESULTS_FILE} nor a benchmark run; such a folder is written "
+            "by gfn evaluate --output, gfn demo and gfn bench"
         )
     sys.stdout.write(f"report: {page}\n")

@@ -16,6 +16,8 @@ from baselines.results import one_line
 
 PAGE_FILE = "report.html"
 """Name of every report's page in its folder."""
+RESULTS_FILE = "results.json"
+"""Name of the data that a benchmark's or the demo's page shows."""
 
 
 def document(title: str, lead: str, sections: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from baselines.page import (
     PAGE_FILE,
+    RESULTS_FILE,
     bullets,
     definitions,
     document,
@@ -47,7 +48,7 @@ DASH = "–"
 def write_report(results: BenchmarkResults, folder: Path) -> Path:
     """Writes report.html and results.json, each whole or not at all; returns the path of the page."""
     page = folder / PAGE_FILE
-    results.save(folder / "results.json")
+    results.save(folder / RESULTS_FILE)
     write_whole(page, html_report(results))
     return page
 
