@@ -210,7 +210,7 @@ def report(folder: Path, /) -> None:
         page = write_report(BenchmarkResults.load(results), folder)
     else:
         raise CommandError(
-            f"'{folder}' holds neither {EVALUATION_FILE} nor {RESULTS_FILE} nor a benchmark run; such a folder is written "
-            "by gfn evaluate --output, gfn demo and gfn bench"
+            f"'{folder}' holds neither {EVALUATION_FILE} nor {RESULTS_FILE} nor a benchmark run; gfn evaluate "
+            "--output, gfn demo and gfn bench write such a folder"
         )
     sys.stdout.write(f"report: {page}\n")

@@ -1,9 +1,9 @@
 """Supervised fine-tuning: maximum likelihood of solver demonstrations on the training problems.
 
-Several demonstrations of each problem are drawn, every solved trajectory equally often, so that what is imitated is
-as diverse as the solutions are: the optimum is the distribution of the demonstrations. Where there is chance, no
-trajectory is a solution whatever the cards; there the player with the highest chance of success is imitated, losses
-included, because to keep the wins alone would teach to rely on luck.
+Several demonstrations of each problem are drawn, every solved end equally often and by any way into it, so that what
+is imitated is as diverse as the solutions are: the optimum is the distribution of the demonstrations. Where there is
+chance, no trajectory is a solution whatever the cards; there the player with the highest chance of success is imitated,
+losses included, because to keep the wins alone would teach to rely on luck.
 """
 
 from __future__ import annotations

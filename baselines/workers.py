@@ -95,7 +95,7 @@ def _received(receiver: Connection, process: Any, log: Path) -> Outcome:
     """Returns what a process sent; one that ended without a word was killed."""
     try:
         text = receiver.recv_bytes()
-    except EOFError:
+    except (EOFError, OSError):  # before the message, or in the middle of it
         process.join()
         return Failure(f"the process {_ending(process.exitcode)}", _tail(log))
     finally:

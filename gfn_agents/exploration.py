@@ -237,7 +237,9 @@ def _entropies(agent: Agent, trajectories: Sequence[Trajectory]) -> list[np.ndar
 def demonstrations(
     task: Task[ProblemT, Any], problem: ProblemT, count: int, rng: np.random.Generator
 ) -> list[Trajectory]:
-    """Returns up to `count` distinct solved trajectories, each equally likely to be drawn.
+    """Returns up to `count` distinct solved trajectories: each solved end is equally likely, and each way into it.
+
+    Where histories merge, a way is drawn from its end back, each incoming edge equally likely.
 
     Of problems with too many states to list, the plans of the task's expert are shown; without one, or
     without a solution, there are none.

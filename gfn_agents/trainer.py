@@ -5,7 +5,8 @@ A run can be killed at any moment, and a resumed one goes on exactly as an unint
 
 Several processes (`gfn_agents.processes`) divide the problems of a step among them. All trajectories of a problem
 stay in one process, which plays and scores them, and a problem's random numbers are its own, so with any number of
-processes the same is sampled and learned, up to rounding.
+processes the same is sampled and learned, up to rounding. Self-repellence is the exception where problems of a step
+share a state's text: they keep away from one another's actions only within a process.
 """
 
 from __future__ import annotations

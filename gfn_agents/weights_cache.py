@@ -8,12 +8,24 @@ each score of an evaluation. What is computed from them depends on the weights a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gfn_agents.pretrained import WithoutAdapter
+
+_optimizer_steps = 0
+"""Steps of all optimizers in this process."""
+
+
+def _count_step(*_: Any) -> None:
+    global _optimizer_steps
+    _optimizer_steps += 1
+
+
+register_optimizer_step_post_hook(_count_step)
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -56,7 +68,7 @@ class WeightsCache(Generic[KeyT, ValueT]):
             if len(self._values) + len(new) > self.capacity:
                 self.clear()  # before there are others, so that never more than the capacity is held
             found = dict(zip(new, evaluate(new), strict=True))
-            self._values.update(found)
+            self._values.update(islice(found.items(), self.capacity))
             values.update(found)
         return [values[key] for key in asked]
 
@@ -64,13 +76,14 @@ class WeightsCache(Generic[KeyT, ValueT]):
 def weights_state(model: Any) -> tuple[Any, ...]:
     """Returns what differs as soon as a weight was written, moved or replaced, or an adapter switched.
 
-    PyTorch counts how often a tensor was written in place, which optimizers and `load_state_dict` do. Only who
-    writes to `.data` goes uncounted. What is trained beside a model without its adapter changes nothing.
+    PyTorch counts how often a tensor was written in place, which most optimizers and `load_state_dict` do. Fused
+    optimizers are not seen there, so steps of optimizers count too, whatever they train. Only who writes to `.data`
+    goes uncounted. What is trained beside a model without its adapter changes nothing.
     """
     without = isinstance(model, WithoutAdapter)
     whole = model.whole if without else model
     skipped = whole.base_model.prefix if without else None
-    state: list[Any] = []
+    state: list[Any] = [] if without else [_optimizer_steps]
     # One walk instead of PyTorch's two with names takes half as long; this is asked at every step of an episode.
     modules = [whole]
     while modules:

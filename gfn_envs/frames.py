@@ -211,6 +211,7 @@ class Window:
         pygame.display.flip()
         self._clock = self._clock or pygame.time.Clock()
         self._clock.tick(self.fps)
+        pygame.event.clear(pygame.MOUSEMOTION)  # else these fill the queue, and the wish to close is lost
         if pygame.event.get(pygame.QUIT):
             self.close()
             self._closed_by_user = True

@@ -64,6 +64,11 @@ class _Noisy(Wrapped[ProblemT, StateT]):
             "use outcomes(), or draw_outcome() of gfn_envs.rollout"
         )
 
+    @property
+    def stop_action(self) -> str | None:  # type: ignore[override]  # as in Wrapped
+        """None: what a stop would lead to is no single end that a step could tell."""
+        return None
+
     def parents(self, state: StateT) -> None:
         """Returns None: expected flows sum over successors only, so no P_B over incoming edges enters them."""
         return
@@ -175,6 +180,11 @@ class ReversedActions(Wrapped[ProblemT, StateT]):
         task: the inner task.
     """
 
+    @property
+    def stop_action(self) -> str | None:  # type: ignore[override]  # as in Wrapped
+        """None: the inner task's does what its opposite says, and another one ends the episode in each state."""
+        return None
+
     def step(self, state: StateT, action: str) -> StateT:
         """Returns where the opposite action leads."""
         return super().step(state, self._opposite(state, action))
@@ -246,6 +256,11 @@ class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
         """Whether both sets of rules are."""
         return self.task.deterministic and self.after.deterministic
 
+    @property
+    def stop_action(self) -> str | None:  # type: ignore[override]  # as in Wrapped
+        """The action that ends an episode anywhere, if it does so by both sets of rules."""
+        return self.task.stop_action if self.task.stop_action == self.after.stop_action else None
+
     def memoryless(self) -> ConceptDrift[ProblemT]:
         """Returns the drift around tasks with self-contained texts."""
         return replace(self, task=self.task.memoryless(), after=self.after.memoryless())
@@ -287,6 +302,10 @@ class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
         time = state.time - 1
         edges = () if time < 0 else self.rules(time).parents(state.inner) or ()
         return tuple((DriftState(before, time), action) for before, action in edges)
+
+    def solve(self, problem: ProblemT) -> tuple[str, ...]:
+        """Returns the solutions of both sets of rules: by enumeration where there is chance, which can open others."""
+        return self.task.solve(problem) if self.deterministic else Task.solve(self, problem)
 
     def stochasticity(self, state: DriftState[Any], action: str, next_state: DriftState[Any]) -> dict[str, float]:
         """Returns 1 for a step by the other rules, beside what the wrappers of the rules did."""

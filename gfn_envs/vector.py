@@ -78,15 +78,15 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         """
         options = dict(options or {})
         chosen = self._reset_indices(options.pop("reset_mask", None))
-        for index, one in enumerate(self._seeds(seed)):
-            if one is not None:
-                self._generators[index], _ = gym.utils.seeding.np_random(one)
+        seeds = self._seeds(seed)
         for index in chosen:
+            if seeds[index] is not None:
+                self._generators[index], _ = gym.utils.seeding.np_random(seeds[index])
             self._start(index, options)
         info = self._info([NOT_PLAYED] * self.num_envs)
         if len(chosen) < self.num_envs:
             present = np.isin(np.arange(self.num_envs), chosen)
-            info |= {f"_{key}": present.copy() for key in list(info) if not key.startswith("_") and f"_{key}" in info}
+            info |= {key: told & present for key, told in info.items() if key.startswith("_")}
         return tuple(self._observations), info
 
     def step(self, actions: Sequence[str]) -> tuple[Observations, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:

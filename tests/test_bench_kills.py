@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from baselines.bench import read_run, run_suite
 from baselines.cells import CellResult
+from baselines.workers import _received
 from tests.test_bench import LINE, REPOSITORY, here, suite, what_counts
 
 RUN = """
@@ -50,6 +54,14 @@ def wait_until(condition, process: subprocess.Popen) -> None:
 
 def files(folder: Path, pattern: str) -> int:
     return len(list(folder.glob(pattern)))
+
+
+def test_a_process_killed_in_the_middle_of_its_message_fails_alone(tmp_path: Path):
+    receiver, sender = multiprocessing.get_context("forkserver").Pipe(duplex=False)
+    os.write(sender.fileno(), struct.pack("!i", 100_000) + b"the beginning")
+    sender.close()
+    killed = SimpleNamespace(exitcode=-9, join=lambda: None)
+    assert "was killed (signal 9)" in _received(receiver, killed, tmp_path / "log").error
 
 
 @pytest.mark.slow

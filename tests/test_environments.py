@@ -462,6 +462,28 @@ def test_disabled_vector_with_reset_mask_equals_singles(env_id, on_invalid):
                     assert entries(info, index) == {}
 
 
+def test_a_partial_reset_leaves_other_episodes_and_their_chance_alone():
+    """Nothing is told of the others, no reward of a fresh one, and a seed is for those that it resets."""
+    options = {"num_envs": 3, "autoreset_mode": "Disabled"}
+    vector = gym.make_vec("gfn_envs/NumberLine-v0", horizon=2, **options)
+    _, info = vector.reset(seed=0)
+    for _ in range(2):
+        _, _, terminations, _, info = vector.step([legal[0] for legal in info["admissible_actions"]])
+    assert terminations.all()
+    assert info["_log_reward"].all()
+    _, info = vector.reset(options={"reset_mask": np.array([True, False, False])})
+    assert not info.get("_log_reward", np.zeros(3)).any()
+    assert info["_problem_id"].tolist() == [True, False, False]
+
+    one, other = (gym.make_vec("gfn_envs/BlackJack-v0", **options) for _ in range(2))
+    for cards in (one, other):
+        cards.reset(seed=0)
+    reseeded, _ = one.reset(seed=100, options={"reset_mask": np.array([True, False, False])})
+    assert reseeded[0] == gym.make("gfn_envs/BlackJack-v0").reset(seed=100)[0]
+    hits = [cards.step(["hit"] * 3)[0] for cards in (one, other)]
+    assert hits[0][1:] == hits[1][1:]
+
+
 @every_id
 def test_a_disabled_vector_refuses_ended_episodes(env_id):
     vector = gym.make_vec(env_id, num_envs=2, on_invalid="terminate", autoreset_mode="Disabled")

@@ -1,5 +1,6 @@
 """Pictures: what they show, that they are the same everywhere, and that Gymnasium's tools for them work."""
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -269,6 +270,21 @@ def test_a_window_keeps_the_frame_rate():
         window.show(picture)
     window.close()
     assert 0.15 < time.perf_counter() - begun < 2
+
+
+def test_a_window_hears_that_it_is_to_be_closed_among_many_motions():
+    pygame, window, picture = load_pygame(), Window("line", fps=1000), picture_of()
+    for last in (pygame.event.Event(pygame.KEYDOWN, key=pygame.K_a), pygame.event.Event(pygame.QUIT)):
+        window.show(picture)
+        with contextlib.suppress(pygame.error):  # until the queue is full
+            while True:
+                pygame.event.post(pygame.event.Event(pygame.MOUSEMOTION))
+        window.show(picture)
+        pygame.event.post(last)
+    assert pygame.event.peek(pygame.KEYDOWN), "what its owner may wait for stays"
+    window.show(picture)
+    assert window._closed_by_user
+    window.close()
 
 
 # -- what is refused -------------------------------------------------------------------------------

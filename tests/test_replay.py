@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gfn_agents.exploration import demonstrations
 from gfn_agents.replay import ReplayBuffer, edit_distance, reward_probabilities
 from gfn_envs.tasks.game24 import Game24, Game24Problem
+from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from gfn_envs.trajectory import Step, Trajectory
 
 
@@ -196,6 +197,15 @@ def test_after_a_save_and_a_load_everything_goes_on_the_same(tmp_path_factory, r
     for problem in ("p", "q"):
         drawn, drawn_again = (b.sample(problem, 4, np.random.default_rng(seed)) for b in (replay, again))
         assert drawn == drawn_again
+
+
+def test_demonstrations_show_each_end_equally_often_and_then_each_way_into_it():
+    """A walker from 1 to 3 arrives after 2, 4 or 5 of 5 steps, after 4 in two ways."""
+    task, problem = NumberLine(horizon=5), NumberLineProblem(1, 3, 0, 3)
+    streams = map(np.random.default_rng, range(1500))
+    drawn = Counter("".join(demonstrations(task, problem, 1, stream)[0].actions) for stream in streams)
+    shares = {actions: count / 1500 for actions, count in drawn.items()}
+    assert shares == pytest.approx({"++": 1 / 3, "-+++": 1 / 6, "+-++": 1 / 6, "--+++": 1 / 3}, abs=0.04)
 
 
 def test_demonstrations_seed_it():

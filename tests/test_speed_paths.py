@@ -262,6 +262,26 @@ def letters(cache, model, asked):
     return "".join(new)
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_an_optimizer_writes_is_seen(asked, fused):
+    """A fused optimizer does not raise the version of a tensor."""
+    policy = LanguageModelPolicy(firm("llama"), byte_tokenizer(), LONG)
+    before = policy.action_probabilities(*asked)
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=0.1, fused=fused)
+    policy.model(input_ids=torch.arange(9)[None], labels=torch.arange(9)[None]).loss.backward()
+    optimizer.step()
+    after = policy.action_probabilities(*asked)
+    policy.forget()
+    for now, told, old in zip(policy.action_probabilities(*asked), after, before, strict=True):
+        assert now.tolist() == told.tolist() != old.tolist()
+
+
+def test_a_cache_never_holds_more_than_its_capacity():
+    cache, model = WeightsCache(2), firm("llama")
+    assert letters(cache, model, "abcde") == "abcde"
+    assert letters(cache, model, "abcde") == "cde"
+
+
 def test_a_copy_of_a_cache_is_empty():
     cache, model = WeightsCache(2), firm("llama")
     assert letters(cache, model, "a") == "a"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from baselines.bench_verdicts import sure_side
 from baselines.statistics import (
     Resamples,
     draw_resamples,
@@ -142,6 +143,18 @@ def test_rank_distribution_against_all_draws():
             expected[agent, sum(other > mean + 1e-9 for other in means)] += share
     found = rank_distribution(families, weights, np.random.default_rng(0), 20_000)
     assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_rounding_makes_no_difference_sure():
+    """Ten times 0.1 is not 1 in floating point, and two sums of the same numbers differ by their order."""
+    draws = draw_resamples(1, 4, np.random.default_rng(0))
+    tenths = sum([0.1] * 10)
+    assert tenths != 1.0
+    for first, second in (([1.0] * 4, [tenths] * 4), ([1 / 3, 2 / 3, 0.9, 0], [0.9, 1 / 3, 2 / 3, 0])):
+        found = paired_difference(np.array([first]), np.array([second]), np.ones(4), draws)
+        assert found.value == 0.0
+    assert (found.low < 0 < found.high, sure_side(found)) == (True, "")
+    assert sure_side(paired_difference(np.ones((1, 4)), np.full((1, 4), tenths), np.ones(4), draws)) == ""
 
 
 # -- properties ------------------------------------------------------------------------------------

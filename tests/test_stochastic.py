@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gfn_envs  # noqa: F401  # registers the environments
+from baselines.random_legal import RandomLegalAgent
+from examples.hypergrid import HyperGrid
 from gfn_envs.checks import check_task
 from gfn_envs.env import TextEnv
 from gfn_envs.exact import analyse, analyse_graph, enumerate_states
 from gfn_envs.numerals import LONGEST, in_words, paraphrase, roman
 from gfn_envs.problems import ProblemSet
+from gfn_envs.rollout import rollout
 from gfn_envs.stochastic import (
     ActionNoise,
     ConceptDrift,
@@ -446,6 +449,39 @@ def test_gusts_have_their_exact_effect_on_a_walk_to_the_goal(problem, event):
 def to_the_left_end(task, state):
     """An event of one's own: the walker is carried to the left end, which takes no time."""
     return ((1.0, state._replace(position=state.problem.low)),)
+
+
+def test_a_drift_into_events_opens_the_solutions_that_they_open():
+    line = NumberLine(0, 3, horizon=3)
+    task, problem = ConceptDrift(line, RandomEvents(line, 0.5, to_the_left_end), 1), NumberLineProblem(3, 0, 0, 3)
+    assert line.solve(problem) == ("0 after 3 steps",)
+    assert task.solve(problem) == enumerate_states(task, problem).solutions == ("0 after 2 steps", "0 after 3 steps")
+
+
+GRID = HyperGrid(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("task", "stops"),
+    [
+        (GRID, True),
+        (ReversedActions(GRID), False),
+        (ActionNoise(GRID, 0.1), False),
+        (RandomEvents(GRID, 0.1), False),
+        (Paraphrase(GRID), True),
+        (ConceptDrift(GRID, HiddenFields(GRID, "x"), 1), True),
+        (ConceptDrift(GRID, ReversedActions(GRID), 1), False),
+        (ConceptDrift(GRID, ActionNoise(GRID, 0.1), 1), False),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_stop_action_is_one_that_stops(task, stops):
+    """Modified objectives rely on it, and so does what is recorded of a step."""
+    assert (task.stop_action == "stop") == stops
+    problems = list(task.problems())
+    assert not [check for check in check_task(task, problems) if not check.passed]
+    played = rollout(task, RandomLegalAgent(), problems * 3, np.random.default_rng(0))
+    assert all(step.stop_action == task.stop_action for trajectory in played for step in trajectory.steps)
 
 
 def test_an_event_of_ones_own_happens_and_is_listed_by_solve():
