@@ -56,6 +56,11 @@ def check_cells(cells: Iterable[Cell]) -> None:
         evaluation_problems(arena)
         keywords[arena.name] = training_keywords(arena)
     for contestant in {id(cell.contestant): cell.contestant for cell in cells}.values():
+        if Path(contestant.agent).is_dir():
+            raise ValueError(
+                f"agent {contestant.name!r}: '{contestant.agent}' is a folder, and what it holds is not trained anew; "
+                "score it by gfn evaluate, and hold it against others by gfn compare"
+            )
         make = agent_maker(contestant.agent)
         try:
             inspect.signature(make).bind(**contestant.options)

@@ -26,6 +26,7 @@ from gfn_envs.agents import Budget, TrainableAgent, costs_of, load_agent
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
 from gfn_envs.files import content_digest, finite_json, number_from_json, write_whole
+from gfn_envs.imports import source_file
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
 from gfn_envs.stochastic import HiddenFields
@@ -84,10 +85,13 @@ class Cell:
 
     @property
     def _files(self) -> dict[str, dict[str, str]]:
-        """What tells versions of the named files apart: problems, and a model in a folder of its own."""
+        """What tells versions of the named files apart: problems, a model in a folder, modules of the user's own."""
         model = self.contestant.options.get("model")
         named = [self.arena.train.file, self.arena.evaluation.file, model if isinstance(model, str) else None]
-        digests = {name: digest for name in named if name and (digest := content_digest(Path(name)))}
+        places = {name: Path(name) for name in named if name}
+        modules = [name.rpartition(":")[0] for name in (self.contestant.agent, self.arena.id) if ":" in name]
+        places |= {module: file for module in modules if (file := source_file(module))}
+        digests = {name: digest for name, place in places.items() if (digest := content_digest(place))}
         return {"files": digests} if digests else {}
 
     @property

@@ -32,12 +32,20 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from baselines.results import CEILING, CHANCE
 from gfn_envs.agents import Budget
 from gfn_envs.hints import did_you_mean
 from gfn_envs.problems import SPLITS
 
 SHIPPED = Path(__file__).parent / "suites"
 _BUDGETS = ("environment_steps", "tokens", "seconds")
+_NOT_IN_KWARGS = {
+    "split": "write train: {split: ...} and evaluation: {split: ...}",
+    "problems": "write train: {file: ...} and evaluation: {file: ...}",
+    "task": "the id says which it is",
+    "max_episode_steps": "episodes are played to the end that the rules have",
+}
+"""Keywords of `gym.make` that a suite says elsewhere, or that would have no effect, with what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,7 @@ def parse_suite(text: str, path: Path) -> Suite:
         ValueError: one sentence with the place of the mistake.
     """
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
@@ -201,6 +209,19 @@ def parse_suite(text: str, path: Path) -> Suite:
     return suite
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Plain values only, and a key that stands twice in one mapping is a mistake: YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if key is not next(other for other in keys if other.value == key.value):
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 class _Defaults(NamedTuple):
     """What the suite says for all environments; an environment may say something else."""
 
@@ -218,10 +239,14 @@ def _arena(entry: _Entry, defaults: _Defaults, folder: Path) -> Arena:
         raise ValueError(
             f"{entry.place} has no budget; add one for the whole suite: budget: {{environment_steps: 20000}}"
         )
+    kwargs = entry.mapping("kwargs")
+    for name, instead in _NOT_IN_KWARGS.items():
+        if name in kwargs:
+            raise ValueError(f"{entry.at('kwargs')} cannot have {name!r}; {instead}")
     arena = Arena(
         name=entry.text("name", env_id.rsplit("/", 1)[-1].removesuffix("-v0")),
         id=env_id,
-        kwargs=entry.mapping("kwargs"),
+        kwargs=kwargs,
         train=_problems(entry.entry("train"), "train", None, folder),
         evaluation=_problems(entry.entry("evaluation"), "test", 20, folder),
         budget=budget,
@@ -251,7 +276,7 @@ def _budget(entry: _Entry) -> Budget:
     entry.refuse_others(_BUDGETS)
     if not limits:
         raise ValueError(f"{entry.place} sets no limit; give at least one of {', '.join(_BUDGETS)}")
-    whole = {name: value if name == "seconds" else int(value) for name, value in limits.items()}
+    whole = {name: int(value) if name != "seconds" and value.is_integer() else value for name, value in limits.items()}
     try:
         return Budget(**whole)  # type: ignore[arg-type]
     except ValueError as error:
@@ -281,8 +306,10 @@ def _check_names(suite: Suite, path: str) -> None:
     ):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            remedy = "list each seed once" if what == "seeds" else "give one of them another name:"
+            remedy = "list each seed once" if what == "seeds" else "give one of them another name"
             raise ValueError(f"'{path}': {what} has {twice[0]!r} twice; {remedy}")
+    if taken := {CHANCE, CEILING} & {contestant.name for contestant in suite.agents}:
+        raise ValueError(f"'{path}': agents: {taken.pop()!r} is the name of a yardstick; call the agent otherwise")
     known = [arena.name for arena in suite.environments]
     for quoted in suite.quoted:
         if quoted.environment not in known:

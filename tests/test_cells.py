@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,33 @@ def test_a_cell_tells_how_many_attempts_ended_by_an_illegal_answer(tmp_path):
     assert written.notes[-1].startswith("100.0% of its attempts ended as failures because an answer named no legal")
     assert {problem.scores["success_at_1"] for problem in written.problems} == {0.0}
     assert not any("legal" in note for note in run_cell(cell).notes)
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """Writes a module of the working folder that is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path / "own_agents_of_a_test.py"
+    sys.modules.pop("own_agents_of_a_test", None)
+
+
+def test_another_version_of_an_agent_of_ones_own_makes_other_cells(tmp_path, own_module):
+    """Also one that is named again after it was imported: its file is asked and not the process."""
+    own_module.write_text("Mine = 3", encoding="utf-8")
+    (cell,) = suite_cells(suite(tmp_path, NEAR))
+    cell = replace(cell, contestant=Contestant("mine", "own_agents_of_a_test:Mine", {}))
+    before = replace(cell).key
+    own_module.write_text("Mine = 4", encoding="utf-8")
+    after = replace(cell)
+    assert after.key != before
+    assert set(after.description["files"]) == {str(tmp_path / "played.jsonl"), "own_agents_of_a_test"}
+    environment = replace(cell, contestant=Contestant("mine", "uniform", {}))
+    named = replace(environment, arena=replace(cell.arena, id="own_agents_of_a_test:Game-v0"))
+    assert "own_agents_of_a_test" not in environment.description["files"]
+    assert "own_agents_of_a_test" in named.description["files"]
+    own_module.unlink()
+    assert set(replace(cell).description["files"]) == {str(tmp_path / "played.jsonl")}
 
 
 def test_another_model_in_a_folder_makes_other_cells(tmp_path):

@@ -107,6 +107,24 @@ def test_problem_files_are_beside_the_suite():
         ("kwargs: {count: 3}", "kwargs: {3: 3}", r"kwargs: names of keywords must be texts, got \[3\]"),
         ("seeds: [2, 0]", "focus: yours", r"focus is 'yours', which is none of its agents \(uniform, mine\)"),
         ("environment: line", "environment: lin", r"quoted: there is no environment 'lin'; did you mean 'line'\?"),
+        ("samples: 8\n", "samples: 8\nsamples: 9\n", r"is not YAML: the key 'samples' stands twice in .* line \d+"),
+        ("kwargs: {count: 3}", "kwargs: {count: 3, count: 4}", r"the key 'count' stands twice"),
+        (
+            "kwargs: {count: 3}",
+            "kwargs: {split: train}",
+            r"\[0\]\.kwargs cannot have 'split'; write train: {split: ...} and",
+        ),
+        (
+            "kwargs: {count: 3}",
+            "kwargs: {max_episode_steps: 3}",
+            r"kwargs cannot have 'max_episode_steps'; episodes are",
+        ),
+        ("[uniform,", "[{name: chance, agent: uniform},", r"agents: 'chance' is the name of a yardstick"),
+        (
+            "environment_steps: 100",
+            "environment_steps: 2.5",
+            r": budget: the budget's environment_steps must be a whole number, got 2\.5",
+        ),
         ("accuracy: 0.5", "accuracy: high", r"quoted\[0\]\.scores\.accuracy must be a number, got 'high'"),
     ],
 )
@@ -146,6 +164,7 @@ def test_shipped_suites_can_be_run(name: str):
     [
         ("gfn_envs/Game24-v0", "gfn_envs/Gane24-v0", r"environment 'Gane24' cannot be made: .*Game24"),
         ("kwargs: {count: 3}", "kwargs: {cuont: 3}", r"environment 'Game24' cannot be made: .*did you mean 'count'"),
+        ("[uniform,", "[tests,", r"'tests' is a folder, and what it holds is not trained anew; score it by gfn eval"),
         ("[uniform,", "[unifrom,", r"there is no agent 'unifrom'; did you mean 'uniform'\?"),
         ("[uniform,", "[{agent: uniform, options: {x: 1}},", r"agent 'uniform': options do not fit 'uniform': .*'x'"),
         ("evaluation: {split", "evaluation: {file: no.jsonl, split", r"cannot be made: there is no problem file"),
