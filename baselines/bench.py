@@ -30,7 +30,7 @@ from baselines.cells import (
 )
 from baselines.suites import Suite, parse_suite
 from gfn_envs.agents import agent_maker
-from gfn_envs.files import write_whole
+from gfn_envs.files import LOCK_FILE, check_folder, write_whole
 
 SUITE_FILE, RUN_FILE = "suite.yaml", "run.json"
 
@@ -102,11 +102,12 @@ def run_suite(
     """
     from filelock import FileLock, Timeout
 
+    check_folder(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / SUITE_FILE).is_file():
         raise ValueError(f"'{folder}' is not empty and not the folder of a benchmark run; choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK_FILE, timeout=0):
             about = folder / RUN_FILE
             earlier = _json(about).get("commands", []) if about.is_file() else []
             commands = list(dict.fromkeys([*earlier, *([command] if command else [])]))

@@ -38,16 +38,23 @@ def demo(
 
     from rich.console import Console
 
+    from baselines.bench import SUITE_FILE
     from baselines.demo import RUN_FOLDER, DemoConfig, run_demo
     from baselines.page import PAGE_FILE, RESULTS_FILE
     from baselines.report import text_table, write_report
     from baselines.results import BenchmarkResults
     from gfn_agents.default_policy import default_policy_digest
     from gfn_agents.progress import TrainingBar
+    from gfn_envs.evaluation_results import EVALUATION_FILE
+    from gfn_envs.files import check_folder
 
     out = Console(stderr=json, width=None if sys.stdout.isatty() else 120)
     config = DemoConfig(steps=steps, puzzles=puzzles, seed=seed)
     finished = output / RESULTS_FILE
+    for other in (EVALUATION_FILE, SUITE_FILE):
+        if (output / other).exists():
+            raise CommandError(f"'{output}' holds {other}, so it is not the folder of a demo; choose another --output")
+    check_folder(output)
     results = None if fresh or not finished.is_file() else BenchmarkResults.load(finished)
     if results is not None and results.settings.get("embedded_policy") != default_policy_digest():
         out.print(f"The results in '{output}' are of another version of the embedded policy, so the demo starts anew.")

@@ -45,7 +45,10 @@ def read_agents(words: Sequence[str]) -> dict[str, list[Evaluation]]:
             raise ValueError(f"{name!r} is the name of a yardstick; call the agent otherwise: NAME={listed}")
         if name in agents:
             raise ValueError(f"two agents are called {name!r}; name them apart: NAME={listed}")
-        agents[name] = [_read(Path(folder)) for folder in ([word] if word in parts else listed.split(","))]
+        folders = [word] if word in parts else listed.split(",")
+        if len({Path(folder).resolve() for folder in folders}) < len(folders):
+            raise ValueError(f"{name!r} names a folder twice, and one training would count for two")
+        agents[name] = [_read(Path(folder)) for folder in folders]
     return agents
 
 
@@ -120,7 +123,10 @@ def _check_alike(first_name: str, first: Evaluation, name: str, evaluation: Eval
         own, other = (_setting(one, what) for one in (first, evaluation))
         if own != other:
             raise ValueError(f"{first_name!r} was evaluated with {what}={own} and {name!r} with {what}={other}")
-    asked, others = ({(p.problem_id, p.weight) for p in one.problems} for one in (first, evaluation))
+    weights, own_weights = ({p.problem_id: p.weight for p in one.problems} for one in (first, evaluation))
+    asked, others = weights.keys(), own_weights.keys()
+    if asked == others and weights != own_weights:
+        raise ValueError(f"{first_name!r} and {name!r} were evaluated with other weights of the same problems")
     if asked != others:
         raise ValueError(
             f"{first_name!r} was evaluated on {len(asked)} problems and {name!r} on {len(others)}, of which "

@@ -158,8 +158,8 @@ def run_demo(config: DemoConfig, folder: Path, say: Say, on_step: Callable[[Step
     costs = {"environment_steps": float(steps), "cpu_seconds": agent.trainer.cpu_seconds}
     contestants.append((GFLOWNET, "the same model after training with VarGrad", agent, costs))
 
-    say(f"scoring on {config.puzzles} held-out puzzles, exactly, by enumeration")
     graphs = held_out_graphs(config)
+    say(f"scoring on {len(graphs)} held-out puzzles, exactly, by enumeration")
     targets = [graph.target() for graph in graphs]
     chance = [graph.reached(graph.policy_of(RandomLegalAgent())) for graph in graphs]
     results = [agent_result(CHANCE, "uniformly random legal play", graphs, chance, config, {})]

@@ -106,7 +106,8 @@ def curve_plot(results: BenchmarkResults, curves: Sequence[Curve]) -> str:
         axes = whole.figure.add_axes((46 / WIDTH, 40 / height, (WIDTH - 62) / WIDTH, 190 / height))
         for place, curve in enumerate(curves):
             colour = colours.get(curve.agent, MUTED)
-            axes.plot(curve.x, curve.y, color=colour, linewidth=2.5, solid_capstyle="round")
+            marker = "o" if len(curve.x) == 1 else None  # a line needs two points
+            axes.plot(curve.x, curve.y, color=colour, linewidth=2.5, solid_capstyle="round", marker=marker)
             last = curve.y[-1] if curve.y else float("nan")
             key_row(whole, place, colour, curve.agent, f"last {score.text(last) if score else f'{last:.3g}'}")
         style_axes(axes, x_label, score.percent if score else False)

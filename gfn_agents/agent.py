@@ -23,8 +23,8 @@ from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.files import check_own, whole_folder
-from gfn_envs.task import Task
+from gfn_envs.files import LOCK_FILE, check_folder, check_own, whole_folder
+from gfn_envs.task import Task, check_options
 from gfn_envs.versions import versions
 
 
@@ -74,6 +74,7 @@ class GFlowNetAgent:
         model_options: ModelOptions = ModelOptions(),
         **options: Any,
     ) -> None:
+        check_options(TrainConfig, options)
         self._hold(env_id, training_kwargs(env_kwargs or {}), replace(config, **options), model_options)
         self.folder = Path(folder) if folder is not None else None
         self._env  # noqa: B018  # mistakes in its keywords are found before a large model is loaded
@@ -157,7 +158,7 @@ class GFlowNetAgent:
         if self.folder is None or not self.folder.is_dir():
             raise ValueError(f"there is no run folder '{self.folder}' to resume; start without resume")
         if not (self.folder / AGENT_FILE).is_file():
-            check_own(self.folder, (HISTORY_FILE, BOARD_FOLDER))  # of a run that was killed before it began
+            check_own(self.folder, (HISTORY_FILE, BOARD_FOLDER, LOCK_FILE))  # of a run that was killed before it began
         checkpoints = list_checkpoints(self.folder)
         if checkpoints:
             saved = read_description(self.folder)
@@ -207,6 +208,7 @@ class GFlowNetAgent:
         Raises:
             ValueError: the folder holds anything but an agent that was saved there before.
         """
+        check_folder(folder)
         check_own(folder, (AGENT_FILE, "policy"))
         with whole_folder(folder) as partial:
             self.policy.save(partial / "policy")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Counters:
         rng: state of the generator that draws problems.
         config: the run's options.
         target_reached: the distance at which the run was to stop is reached.
+        stored: number of trajectories in replay; None in a checkpoint that does not tell.
     """
 
     steps_done: int
@@ -46,6 +47,7 @@ class Counters:
     config: dict[str, Any]
     visits: dict[str, Any] = field(default_factory=dict)
     target_reached: bool = False
+    stored: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def write_checkpoint(folder: Path, trained: Trained, counters: Counters) -> Path
         trained.policy.save(partial / "policy")
         save_file(_optimizer_tensors(trained.optimizer), partial / "optimizer.safetensors")
         trained.replay.save(partial / "replay.jsonl")
-        (partial / "trainer.json").write_text(json.dumps(asdict(counters), indent=1), encoding="utf-8")
-    for old in list_checkpoints(folder)[:-_KEPT_CHECKPOINTS]:
+        told = asdict(replace(counters, stored=len(trained.replay)))
+        (partial / "trainer.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    for old in (*list_checkpoints(folder)[:-_KEPT_CHECKPOINTS], *final.parent.glob(".partial-*")):
         shutil.rmtree(old)
     return final
 
@@ -90,6 +93,8 @@ def read_checkpoint(checkpoint: Path, trained: Trained, config: TrainConfig) -> 
             trained.reference.load_weights(checkpoint.parent.parent / REFERENCE_FOLDER)
         _restore_optimizer(trained.optimizer, load_file(checkpoint / "optimizer.safetensors"))
         trained.replay.load(checkpoint / "replay.jsonl")
+        if counters.stored not in (None, len(trained.replay)):
+            raise KeyError(f"replay.jsonl has {len(trained.replay)} of {counters.stored} trajectories")
     except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
         raise _damaged(checkpoint, error) from None
     return counters

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gfn_agents.config import TrainConfig, check_config
-from gfn_agents.model_options import ModelOptions, check_model_options
+from gfn_agents.model_options import ModelOptions, check_asked, check_model_options
 from gfn_envs.cli import CommandError, check_at_least, open_env, parse_env_kwargs, print_json
+from gfn_envs.files import LOCK_FILE, check_folder
 
 
 def train(
@@ -59,6 +60,7 @@ def train(
 
     keywords = _train_keywords(env_kwargs, problems, split)
     check_model_options(model_options)
+    check_asked(model_options)
 
     from gfn_agents import processes
 
@@ -67,6 +69,7 @@ def train(
     folder = processes.gather(named)[0]
     if resume and output is None:
         raise CommandError("--resume needs --output, the run folder to go on with")
+    check_folder(folder)
     if not resume and folder.exists() and any(folder.iterdir()):
         raise CommandError(f"'{folder}' is not empty; pass --resume to go on with it, or another --output")
     processes.gather(None)  # no process writes into the folder before all have found it empty
@@ -130,6 +133,8 @@ def _read_text(path: Path) -> str:
 
 def _learn(agent: Any, folder: Path) -> list[Any]:
     """Trains with a progress bar, TensorBoard logs and one JSON line a step; returns the reports."""
+    from filelock import FileLock, Timeout
+
     from gfn_agents import processes
     from gfn_agents.logs import RunLogs
     from gfn_agents.progress import TrainingBar
@@ -142,6 +147,10 @@ def _learn(agent: Any, folder: Path) -> list[Any]:
         observers: list[Callable[[Any], None]] = [reports.append]
         if processes.is_main():
             folder.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(FileLock(folder / LOCK_FILE, timeout=0))
+            except Timeout:
+                raise CommandError(f"another run is training in '{folder}' right now; wait for it") from None
             observers.append(stack.enter_context(RunLogs(folder, first_step=trainer.steps_done + 1)).write)
             observers.append(stack.enter_context(TrainingBar(agent.config.steps, trainer.steps_done)).update)
         stack.enter_context(_stop_at_interrupt(trainer))

@@ -170,6 +170,8 @@ def check_config(config: TrainConfig) -> None:
         if getattr(config, name) not in get_args(known):
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(config, name)!r}")
     config.schedule_of("temperature"), config.schedule_of("epsilon")
+    if not any((config.temperature, config.temperature_end, config.epsilon, config.epsilon_end)):
+        raise ValueError("temperature 0 plays one trajectory again and again; set epsilon, or a temperature above 0")
     if config.stop_at_distance and not config.distance_every:
         raise ValueError("stop_at_distance needs measurements; set distance_every to at least 1")
     if config.demonstrations_per_problem and not config.replay_per_problem:

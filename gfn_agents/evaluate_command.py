@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Mapping
 from json import dumps
@@ -101,7 +102,9 @@ def evaluate(
         return
     _print(evaluation)
     if output is not None:
-        sys.stdout.write(f"All of it is in '{output}'; next, for a page with plots: gfn report {output}\n")
+        sys.stdout.write(
+            f"All of it is in '{output}'; next, for a page with plots: {shlex.join(['gfn', 'report', str(output)])}\n"
+        )
 
 
 def _warn_of_other_training(

@@ -57,6 +57,13 @@ def check_model_options(options: ModelOptions) -> None:
         raise ValueError("weights in 8 or 4 bits cannot be trained themselves; add use_peft")
 
 
+def check_asked(options: ModelOptions) -> None:
+    """Raises ValueError if somebody asks for an adapter's options and not for the adapter."""
+    for name in ("lora_r", "lora_alpha", "lora_target_modules"):
+        if not options.use_peft and getattr(options, name) != getattr(ModelOptions(), name):
+            raise ValueError(f"{name} is of adapters, which are not used; add use_peft")
+
+
 def check_same_model(saved: ModelOptions, wanted: ModelOptions) -> None:
     """Raises ValueError unless a run that was started with saved options can go on with the wanted ones."""
     before = asdict(saved)

@@ -185,15 +185,20 @@ def sample_actions(
         temperature: samples from P_F^(1/temperature); 0 is greedy. Thoughts are drawn likewise, token by token.
         epsilon: probability of a uniformly random legal action instead.
     """
+    for legal in admissible_actions:
+        if not legal or isinstance(legal, str):
+            raise ValueError(f"each observation needs a list of its legal actions, got {legal!r}")
+    if not observations:
+        return []
     thinker = agent if isinstance(agent, Policy) and agent.thought_tokens else None
     thoughts = thinker.think(observations, rng, temperature) if thinker else [NO_THOUGHT] * len(observations)
     keys = [(o, tuple(a), c) for o, a, c in zip(observations, admissible_actions, thoughts, strict=True)]
     distinct = list(dict.fromkeys(keys))
-    seen, legal = [o for o, _, _ in distinct], [a for _, a, _ in distinct]
+    seen, actions = [o for o, _, _ in distinct], [a for _, a, _ in distinct]
     if thinker:
-        scored = thinker.action_probabilities(seen, legal, [c for _, _, c in distinct])
+        scored = thinker.action_probabilities(seen, actions, [c for _, _, c in distinct])
     else:
-        scored = agent.action_probabilities(seen, legal)
+        scored = agent.action_probabilities(seen, actions)
     cumulative = {
         key: list(accumulate(temper(probabilities, temperature, epsilon).tolist()))
         for key, probabilities in zip(distinct, scored, strict=True)

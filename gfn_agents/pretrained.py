@@ -81,7 +81,9 @@ def locate(source: str | Path) -> str | Path:
             raise ValueError(f"there is no GGUF file '{source}'")
     elif path.is_dir():
         if not is_model_folder(path):
-            raise ValueError(f"'{source}' is not a model folder: it has no config.json")
+            policies = sorted(path.glob("checkpoints/step-*/policy")) or sorted(path.glob("policy"))
+            remedy = f"; the policy of this run is in '{policies[-1]}'" if policies else ""
+            raise ValueError(f"'{source}' is not a model folder: it has no config.json{remedy}")
     elif path.exists() or path.is_absolute() or str(source).count("/") > 1:
         raise ValueError(f"there is no model folder '{source}'")
     return source

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 MAX_TEXT_LENGTH = 20_000
 """Characters of a reply that are read; an answer mark beyond them is not seen."""
+REMEDY = " (see info['admissible_actions'])"
+"""How the sentence on an illegal action ends, for those who play from Python."""
 _MAX_JSON_OBJECTS = 16
 _MARKS = (
     re.compile(r"\\boxed\{([^{}]*)\}"),
@@ -31,7 +33,7 @@ class IllegalActionError(ValueError):
         shown = text if len(text) <= 80 else f"{text[:80]}... ({len(text)} characters)"
         some = ", ".join(repr(action) for action in actions[:5])
         more = f" and {len(actions) - 5} more" if len(actions) > 5 else ""
-        super().__init__(f"{shown!r} is not legal here; legal actions: {some}{more} (see info['admissible_actions'])")
+        super().__init__(f"{shown!r} is not legal here; legal actions: {some}{more}{REMEDY}")
 
 
 def read_action(text: str, actions: Sequence[str], aliases: Mapping[str, str] | None = None) -> str | None:

@@ -14,6 +14,7 @@ nothing runs that the user has not installed as an agent or started. Nothing is 
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -240,7 +241,7 @@ def load_agent(name: str | os.PathLike[str], **keywords: Any) -> Agent:
     name = os.fspath(name)
     folder = Path(name)
     if name in agent_names() or not folder.exists():
-        agent = agent_maker(name)(**keywords)
+        agent = _made(name, agent_maker(name), keywords)
     elif is_model_folder(folder) and not (folder / AGENT_FILE).is_file():
         agent = agent_maker("default")(model=folder, **keywords)
     elif keywords:
@@ -250,6 +251,22 @@ def load_agent(name: str | os.PathLike[str], **keywords: Any) -> Agent:
     if not isinstance(agent, Agent):
         raise ValueError(f"'{name}' is no agent: what it makes has no method act")
     return agent
+
+
+def _made(name: str, make: MakeAgent, keywords: Mapping[str, Any]) -> Agent:
+    try:
+        inspect.signature(make).bind(**keywords)
+    except TypeError as error:
+        remedy = (
+            "a plain function of observation, actions and rng becomes an agent by the decorator "
+            "gfn_envs.agents.FunctionAgent"
+            if inspect.isfunction(make)
+            else "a class of agents is made without arguments, or with the options that a suite gives"
+        )
+        raise ValueError(f"'{name}' cannot be made: {error}; {remedy}") from None
+    except ValueError:  # no signature can be read: it is tried
+        pass
+    return make(**keywords)
 
 
 def import_named(name: str) -> Any:

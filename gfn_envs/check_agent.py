@@ -184,7 +184,8 @@ def _act(agent: Agent, decisions: Sequence[Decision], seed: int = 0) -> list[str
 
 
 def _probabilities(agent: ProbabilisticAgent, decisions: Sequence[Decision]) -> list[np.ndarray]:
-    return agent.action_probabilities([d.observation for d in decisions], [d.actions for d in decisions])
+    told = agent.action_probabilities([d.observation for d in decisions], [d.actions for d in decisions])
+    return [np.asarray(row, dtype=float) for row in told]
 
 
 def _copy(text: str) -> str:

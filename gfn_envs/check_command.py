@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from contextlib import suppress
@@ -19,7 +20,7 @@ from gymnasium.utils.env_checker import check_env
 from gfn_envs.agents import AGENT_FILE, agent_maker, agent_names, import_named, load_agent, read_agent_file
 from gfn_envs.check_agent import DEFAULT_ENVS, check_agent
 from gfn_envs.checks import Check, check_task
-from gfn_envs.cli import check_at_least, open_env, parse_env_kwargs, print_json, print_table
+from gfn_envs.cli import CommandError, check_at_least, open_env, parse_env_kwargs, print_json, print_table
 from gfn_envs.env import TextEnv
 from gfn_envs.frames import load_pygame
 from gfn_envs.imports import look_in_working_folder
@@ -81,6 +82,11 @@ def _is_agent(target: str) -> bool:
         return True
     if "/" in target:
         return False
+    if ":" not in target and re.search(r"-v\d+$", target):
+        raise CommandError(
+            f"there is no environment {target!r}; one of your own is named with the module that registers it: "
+            f"MODULE:{target}"
+        )
     found = agent_maker(target)  # raises the sentence that says which agents there are
     return not (isinstance(found, type) and issubclass(found, Task))
 

@@ -14,6 +14,8 @@ import json
 import math
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
@@ -27,7 +29,7 @@ import numpy as np
 from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.exact import DEFAULT_LIMIT, Analysis, EnumerationLimit
 from gfn_envs.exact import analyse as analyse_problem
-from gfn_envs.files import finite_json, write_whole
+from gfn_envs.files import check_writable, finite_json, write_whole
 from gfn_envs.problems import ProblemSet
 from gfn_envs.simulation import simulate
 
@@ -35,6 +37,12 @@ COMMANDS_GROUP = "gfn_gym.commands"
 DEFAULT_GENERATED = 100
 """Problems taken from a family that is too large to list, unless --limit says otherwise."""
 _MISSING = {"torch": "agents", "transformers": "agents", "safetensors": "agents", "tyro": "cli", "rich": "cli"}
+_LIBRARIES = (
+    *(str(Path(__file__).parent.parent / package) + os.sep for package in ("gfn_envs", "gfn_agents", "baselines")),
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    os.path.realpath(sysconfig.get_path("stdlib")) + os.sep,
+)
+"""Where code lies that is not the user's own."""
 _NOT_IN_ENV_KWARGS = {
     "split": "pass --split instead",
     "problems": "pass --problems instead",
@@ -47,6 +55,10 @@ Item = TypeVar("Item")
 
 class CommandError(Exception):
     """Bad input to a command: its text is the one sentence that the user sees."""
+
+
+_SAID = (CommandError, ImportError, ValueError, TypeError, RuntimeError, OSError, ArithmeticError, gym.error.Error)
+"""Errors whose text is a sentence for the user."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,25 +83,33 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except ModuleNotFoundError as error:
-        if error.name is None:  # Gymnasium's, of the module before the colon of an id
-            sys.stderr.write(f"error: {error}\n")
-            sys.exit(1)
-        package = error.name.split(".")[0]
-        sys.stderr.write(f'error: {package} is missing: pip install "gfn-gym[{_MISSING.get(package, "all")}]"\n')
+    except SystemExit as error:
+        if place := place_in_own_code(error):  # as an end of the user's code it would pass for success
+            sys.exit(f"error: {place}: SystemExit: {error}")
+        raise
+    except Exception as error:
+        place, said = place_in_own_code(error), " ".join(str(error).split())
+        if place:
+            said = f"{place}: {type(error).__name__}: {said}"
+        elif isinstance(error, ModuleNotFoundError) and error.name:  # without a name it is Gymnasium's, of an id
+            package = error.name.split(".")[0]
+            said = f'{package} is missing: pip install "gfn-gym[{_MISSING.get(package, "all")}]"'
+        elif not isinstance(error, _SAID):
+            raise
+        sys.stderr.write(f"error: {said}\n")
         sys.exit(1)
-    except (
-        CommandError,
-        ImportError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        OSError,
-        ArithmeticError,
-        gym.error.Error,
-    ) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        sys.exit(1)
+
+
+def place_in_own_code(error: BaseException) -> str:
+    """Returns file and line of the user's code in which an error arose or that is no Python, '' if it is not there.
+
+    The user's own is what belongs neither to this package nor to what is installed.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in places if not file.startswith(("<", *_LIBRARIES))]
+    return f"{Path(own[-1][0]).name}, line {own[-1][1]}" if own else ""
 
 
 # -- shared by commands ----------------------------------------------------------------------------
@@ -249,6 +269,8 @@ def analyse(
         raise CommandError(f"--beta must be positive, got {beta}")
     if output is not None and output.suffix not in (".csv", ".json"):
         raise CommandError(f"--output must end in .csv or .json, got '{output}'")
+    if output is not None:
+        check_writable(output)
     made = open_env(env, parse_env_kwargs(env_kwargs), problems, split)
     check_at_least(1, plays=plays)
     chosen, rng = listed_problems(made, limit), np.random.default_rng(0)
@@ -406,9 +428,9 @@ def _ask(actions: list[str], say: Any) -> str:
 
 
 def _refuse(text: str, actions: list[str], say: Any) -> None:
-    from gfn_envs.actions import IllegalActionError
+    from gfn_envs.actions import REMEDY, IllegalActionError
 
     refusal = IllegalActionError(text, actions)
     if not sys.stdin.isatty():
         raise refusal
-    say.write(f"{refusal}\n")
+    say.write(f"{str(refusal).removesuffix(REMEDY)}; type its number or its text, Ctrl-C to leave\n")

@@ -190,6 +190,9 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}")
+        if not (hasattr(problems, "sample") and hasattr(problems, "split")):
+            kind = type(problems).__name__
+            raise TypeError(f"problems must be a source of problems, got {kind}; write ProblemSet(tuple(problems))")
         self.task = task
         self.problems = problems
         self.render_mode = render_mode
@@ -407,6 +410,13 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
         look_in_working_folder()
     try:
         env = gym.make(env_id, **env_kwargs).unwrapped
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise ValueError(
+            f"'{env_id}' cannot be made with {', '.join(env_kwargs)}: {error}; text environments of this kind take "
+            "split= and problems="
+        ) from None
     except gym.error.NameNotFound as error:
         hint = "" if "Did you mean" in str(error) else did_you_mean(env_id, gym.registry, "; gfn envs lists all")
         raise gym.error.NameNotFound(f"{str(error).rstrip('.')}{hint}") from None

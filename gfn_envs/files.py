@@ -13,6 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+LOCK_FILE = ".lock"
+"""In a folder that one process at a time may fill."""
+
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file beside its place and then moves it there; makes the folder if need be."""
@@ -39,10 +42,15 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, str]) -> None
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields an empty folder to be filled, which then takes the place of what is at `path`: never half of it."""
     final = Path(path)
+    check_folder(final)
     partial = final.with_name(f".partial-{final.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
 
@@ -51,6 +59,13 @@ def check_free(path: str | os.PathLike[str]) -> None:
     """Raises ValueError if something that is not an empty folder is at the place of a new folder."""
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise ValueError(f"'{path}' exists; name a new or an empty folder")
+    check_writable(path)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raises ValueError if no folder can be at a place, because a file is there or nothing can be written."""
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise ValueError(f"'{path}' is a file, where a folder should be; name another place")
     check_writable(path)
 
 

@@ -33,3 +33,21 @@ def published_data():
     if not folder.is_dir():
         pytest.skip(f"no published data at '{folder}'; set GFN_GYM_DATA to the folder that has game24/24_train.csv")
     return folder
+
+
+@pytest.fixture
+def gfn(capsys):
+    """Runs a command in this process; returns exit status, standard output and standard error."""
+
+    def run(*words):
+        from gfn_envs.cli import main
+
+        try:
+            main(list(map(str, words)))
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run

@@ -10,28 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gfn_envs.cli import main
 from gfn_envs.problems import split_of
 from gfn_envs.tasks.game24 import Game24Problem
 
 GAME, LINE = "gfn_envs/Game24-v0", "gfn_envs/NumberLine-v0"
 FAST = ["--steps", "2", "--problems-per-step", "1", "--samples-per-problem", "2", "--checkpoint-every", "1"]
-
-
-@pytest.fixture
-def gfn(capsys):
-    """Runs a command in this process; returns exit status, standard output and standard error."""
-
-    def run(*words):
-        try:
-            main(list(map(str, words)))
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -316,6 +299,8 @@ def test_what_is_too_large_to_list_is_simulated_and_says_so(gfn):
         (("analyse", LINE, "--env-kwargs", '{"history": -1}'), ("history",)),
         (("train", GAME, "--samples-per-problem", "1", "--output", "never"), ("at least 2",)),
         (("train", GAME, "--model", "/no/such/model", "--output", "never"), ("/no/such/model",)),
+        (("train", GAME, "--lora-r", "4", "--output", "never"), ("lora_r is of adapters", "add use_peft")),
+        (("train", GAME, "--temperature", "0", "--output", "never"), ("temperature 0 plays one trajectory",)),
         (("analyse", "Game24-v0"), ("Game24", "did you mean 'gfn_envs/Game24-v0'?")),
         (("evaluate", "uniform", LINE, "--seed", "-1"), ("--seed must be at least 0, got -1",)),
         (("check", "uniform", "--seed", "-1"), ("--seed must be at least 0, got -1",)),

@@ -134,7 +134,10 @@ def test_other_problems_and_other_weights_are_refused(always):
     with pytest.raises(ValueError, match="'a' was evaluated on 3 problems and 'b' on 2, of which 2 are the same"):
         compare({"a": [always], "b": [replace(always, problems=always.problems[:2])]})
     heavier = tuple(replace(problem, weight=5.0) for problem in always.problems)
-    with pytest.raises(ValueError, match="of which 0 are the same"):
+    fewer = replace(always, problems=heavier[:2])
+    with pytest.raises(ValueError, match="'a' was evaluated on 3 problems and 'b' on 2, of which 2 are the same"):
+        compare({"a": [always], "b": [fewer]})
+    with pytest.raises(ValueError, match="'a' and 'b' were evaluated with other weights of the same problems"):
         compare({"a": [always], "b": [replace(always, problems=heavier)]})
 
 
@@ -170,6 +173,7 @@ def test_agents_are_called_by_the_last_part_of_their_folder(folders):
         (["x={}/always", "x={}/mostly"], "two agents are called 'x'; name them apart: NAME="),
         (["{}/always", "chance={}/mostly"], "'chance' is the name of a yardstick"),
         (["{}/always", "{}/nothing"], "nothing' has no evaluation.json; gfn evaluate --output writes such a folder"),
+        (["{}/always", "x={0}/mostly,{0}/deep/../mostly"], "'x' names a folder twice, and one training would count"),
         (["{}/always", "x="], "has no evaluation.json"),
     ],
 )

@@ -155,11 +155,21 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         small_trainer(tmp_path).load_checkpoint(checkpoint)
 
 
-def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+def test_a_checkpoint_that_lost_its_replay_is_named(tmp_path):
+    small_trainer(tmp_path, steps=2, replay_per_problem=1).run()
+    (checkpoint,) = list_checkpoints(tmp_path)[-1:]
+    (checkpoint / "replay.jsonl").write_text("")
+    with pytest.raises(ValueError, match=r"damaged .*replay\.jsonl has 0 of \d+ trajectories.*remove it to go on"):
+        small_trainer(tmp_path, replay_per_problem=1).load_checkpoint(checkpoint)
+
+
+def test_a_half_written_checkpoint_is_not_seen_and_not_kept(tmp_path):
     trainer = small_trainer(tmp_path, steps=2)
     trainer.run()
     (tmp_path / "checkpoints" / ".partial-step-000004").mkdir()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000002"]
+    trainer.save_checkpoint()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000002"]
 
 
 def test_other_options_are_refused_at_resume(tmp_path):

@@ -250,7 +250,9 @@ class Game24(Task[Game24Problem, Game24State]):
             reader = csv.DictReader(file)
             try:
                 if "Puzzles" not in (reader.fieldnames or []):
-                    raise ValueError(f"'{path}' has no column 'Puzzles', which published Game24 files have")
+                    raise ValueError(
+                        f"'{path}' has no column 'Puzzles', which published Game24 files have; JSON Lines end in .jsonl"
+                    )
                 return [self._read_row(path, reader.line_num, row["Puzzles"]) for row in reader]
             except csv.Error as error:
                 raise ValueError(f"'{path}' line {reader.line_num}: not CSV ({error})") from None
@@ -327,13 +329,15 @@ class Game24(Task[Game24Problem, Game24State]):
 
 
 def _read_target(target: Any) -> int | str:
+    shown = repr(str(target)[:40]) if not isinstance(target, int) or target.bit_length() < 1000 else "a huge number"
     try:
         written = str(target).lower()
         if isinstance(target, bool | float) or len(written) > 20 or "e" in written:  # '1e999999999' has no end
             raise ValueError
         value = Fraction(target)
     except (ValueError, TypeError, ZeroDivisionError):
-        raise ValueError(f"target must be an integer or text such as '7/2', got {str(target)[:40]!r}") from None
+        wanted = "an integer or text such as '7/2', of at most 20 characters"
+        raise ValueError(f"target must be {wanted}, got {shown}") from None
     return value.numerator if value.denominator == 1 else str(value)
 
 
