@@ -148,7 +148,8 @@ class Game24(Task[Game24Problem, Game24State]):
         target: the number to reach: an integer, or 'a/b'.
         low: smallest number of a problem, at least 0.
         high: largest number of a problem.
-        solvable: generate only problems that have a solution.
+        solvable: generate only problems that have a solution. Looking for one takes milliseconds with 5 numbers, a
+            second with 7, and up to minutes with 8.
     """
 
     count: int = 4

@@ -120,8 +120,10 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
 
     def __post_init__(self) -> None:
         for option in ("low", "high", "horizon"):
-            if type(getattr(self, option)) is not int or abs(getattr(self, option)) > 10**9:
+            if type(getattr(self, option)) is not int:
                 raise ValueError(f"{option} must be an integer, got {getattr(self, option)!r}")
+            if abs(getattr(self, option)) > 10**9:
+                raise ValueError(f"{option} must be between -10^9 and 10^9")
         if self.low >= self.high:
             raise ValueError(f"the line needs low < high, got {self.low}..{self.high}")
         if self.horizon < 0:
