@@ -404,6 +404,7 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
 
     Raises:
         gymnasium.error.NameNotFound: it is not registered.
+        TypeError: it does not take these keywords.
         ValueError: it is registered, but is no text environment of this kind.
     """
     if ":" in env_id:
@@ -413,7 +414,7 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise ValueError(
+        raise TypeError(
             f"'{env_id}' cannot be made with {', '.join(env_kwargs)}: {error}; text environments of this kind take "
             "split= and problems="
         ) from None

@@ -55,6 +55,20 @@ def test_predictions_follow_the_given_generator(agent):
     assert len(set(drawn)) > 1
 
 
+def test_what_is_no_decision_is_refused_in_a_sentence(agent):
+    for wrong in ([], (), "+"):
+        with pytest.raises(ValueError, match="each observation needs a list of its legal actions, got"):
+            agent.predict("x", wrong)
+    with pytest.raises(ValueError, match="needs a list of its legal actions"):
+        agent.act(["x", "y"], [["+"], []], np.random.default_rng(0))
+    assert agent.act([], [], np.random.default_rng(0)) == []
+
+
+def test_a_misspelt_option_of_training_is_named():
+    with pytest.raises(TypeError, match=r"TrainConfig has no option 'stpes'; did you mean 'steps'\?"):
+        GFlowNetAgent("gfn_envs/Game24-v0", stpes=2)
+
+
 def test_training_problems_are_of_the_training_split(agent):
     rng = np.random.default_rng(0)
     assert {split_of(agent.trainer.problems.sample(rng)) for _ in range(50)} == {"train"}

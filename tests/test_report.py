@@ -346,6 +346,9 @@ def test_plots_say_what_they_show(results):
         words(score_plot(results, SCORES[0]))
     )
     assert {"even", "last 75.0 %", "chance", "ceiling"} <= set(words(curve_plot(results, results.curves[:1])))
+    (curve,) = results.curves[:1]
+    one = curve_plot(results, [replace(curve, x=curve.x[:1], y=curve.y[:1])])
+    assert one.count("<use") > curve_plot(results, [replace(curve, x=(), y=())]).count("<use"), "a point is seen"
     exhibit = TreeExhibit(graph.problem.id, solution_tree(graph, uniform(graph), target(graph)), "even")
     assert words(tree_plot(results, exhibit)) == [
         "game24/4-6",
