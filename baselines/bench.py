@@ -29,7 +29,7 @@ from baselines.cells import (
     training_keywords,
 )
 from baselines.suites import Suite, parse_suite
-from gfn_envs.agents import agent_maker
+from gfn_envs.agents import agent_maker, agent_names
 from gfn_envs.files import LOCK_FILE, check_folder, write_whole
 
 SUITE_FILE, RUN_FILE = "suite.yaml", "run.json"
@@ -56,7 +56,7 @@ def check_cells(cells: Iterable[Cell]) -> None:
         evaluation_problems(arena)
         keywords[arena.name] = training_keywords(arena)
     for contestant in {id(cell.contestant): cell.contestant for cell in cells}.values():
-        if Path(contestant.agent).is_dir():
+        if contestant.agent not in agent_names() and Path(contestant.agent).is_dir():
             raise ValueError(
                 f"agent {contestant.name!r}: '{contestant.agent}' is a folder, and what it holds is not trained anew; "
                 "score it by gfn evaluate, and hold it against others by gfn compare"

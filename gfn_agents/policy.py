@@ -186,7 +186,7 @@ def sample_actions(
         epsilon: probability of a uniformly random legal action instead.
     """
     for legal in admissible_actions:
-        if not legal or isinstance(legal, str):
+        if isinstance(legal, str) or len(legal) == 0:
             raise ValueError(f"each observation needs a list of its legal actions, got {legal!r}")
     if not observations:
         return []

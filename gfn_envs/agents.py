@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -70,7 +71,7 @@ class Budget:
         if not given:
             raise ValueError("a budget needs at least one limit: environment_steps, tokens or seconds")
         for name, limit in given.items():
-            if isinstance(limit, bool) or not isinstance(limit, int | float):
+            if isinstance(limit, bool) or not isinstance(limit, Real):
                 raise ValueError(f"the budget's {name} must be a number, got {limit!r}")
             if not limit > 0:
                 raise ValueError(f"the budget's {name} must be positive, got {limit!r}")

@@ -94,7 +94,7 @@ def test_budgets_without_an_end_are_refused(limits):
 def test_budgets_that_are_no_numbers_are_refused(limits, reason):
     with pytest.raises(ValueError, match=reason):
         Budget(**limits)
-    assert Budget(environment_steps=1e3) == Budget(environment_steps=1000)
+    assert Budget(environment_steps=1e3) == Budget(environment_steps=np.int64(1000)) == Budget(environment_steps=1000)
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -174,3 +174,10 @@ def test_what_cannot_be_is_said_before_anything_runs(old: str, new: str, sentenc
     suite = parse(GOOD.replace("a.b:C", "tests.bench_agents:Walker").replace("width: 8", "rate: 1").replace(old, new))
     with pytest.raises(ValueError, match=sentence):
         check_cells(suite_cells(suite))
+
+
+def test_a_folder_beside_a_registered_name_is_no_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Registered names come before folders wherever an agent is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "uniform").mkdir()
+    check_cells(suite_cells(parse(GOOD.replace("a.b:C", "uniform").replace("{width: 8}", "{}"))))
