@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Generic, Literal
 
 import gymnasium as gym
@@ -52,6 +53,8 @@ class EnvOptions:
     def __post_init__(self) -> None:
         if self.on_invalid not in ON_INVALID:
             raise ValueError(f"on_invalid must be one of {ON_INVALID}, got {self.on_invalid!r}")
+        if not isinstance(self.invalid_reward, Real):
+            raise ValueError(f"invalid_reward must be a number, got {self.invalid_reward!r}")
         if not math.isfinite(self.invalid_reward):
             raise ValueError(f"invalid_reward must be finite, got {self.invalid_reward!r}")
 
@@ -211,6 +214,8 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
             options: `{"problem": ...}` (a problem, or its JSON fields) or `{"problem_id": ...}`.
         """
         super().reset(seed=seed)
+        if not isinstance(options, Mapping | None):
+            raise TypeError(f"options of reset must be a dict such as {{'problem_id': ...}}, got {options!r}")
         self._episode.start(choose_problem(self.task, self.problems, options or {}, self.np_random))
         if self._window is not None:
             self.render()
@@ -247,6 +252,8 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
 
     def set_state(self, snapshot: Snapshot[StateT]) -> tuple[str, dict[str, Any]]:
         """Continues from a snapshot; returns observation and info as `reset` does."""
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"set_state takes what get_state returned, got {snapshot!r}")
         self._episode.restore(snapshot)
         return self._observation(), self._info(NOT_PLAYED)
 

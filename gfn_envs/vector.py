@@ -44,8 +44,8 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, and an integer, got {num_envs!r}")
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode of a vector must be one of {RENDER_MODES}, got {render_mode!r}")
         if render_mode == "rgb_array":

@@ -37,7 +37,9 @@ class DiscreteActions(gym.Wrapper[str, Any, str, str], gym.utils.RecordConstruct
     def __init__(self, env: gym.Env[str, str]) -> None:
         gym.utils.RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
-        self.action_space = gym.spaces.Discrete(env.unwrapped.task.max_actions)  # type: ignore[attr-defined]
+        if not hasattr(env.unwrapped, "task"):
+            raise ValueError(f"DiscreteActions needs an environment around a Task, got {env}")
+        self.action_space = gym.spaces.Discrete(env.unwrapped.task.max_actions)
 
     def step(self, action: int) -> tuple[str, Any, bool, bool, dict[str, Any]]:
         """Plays the legal action with this index."""

@@ -20,6 +20,7 @@ from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks import TASKS
+from gfn_envs.wrappers import DiscreteActions
 
 ROOT = Path(__file__).resolve().parent.parent
 IDS = [f"gfn_envs/{name}-v0" for name in TASKS]
@@ -232,6 +233,21 @@ def test_what_needs_an_episode_says_so():
     for ask in (env.render, env.get_state, env.clone, many.render):
         with pytest.raises(gym.error.ResetNeeded, match=r"no episode has begun; call reset\(\) first"):
             ask()
+
+
+def test_wrong_arguments_of_an_environment_get_one_sentence():
+    env = gym.make("gfn_envs/NumberLine-v0").unwrapped
+    with pytest.raises(TypeError, match=r"options of reset must be a dict such as \{'problem_id': \.\.\.\}, got 5"):
+        env.reset(options=5)
+    with pytest.raises(TypeError, match="set_state takes what get_state returned, got 'x'"):
+        env.set_state("x")
+    with pytest.raises(ValueError, match="num_envs must be at least 1, and an integer, got 2"):
+        gfn_envs.TextVectorEnv("NumberLine", num_envs=2.5)
+    for wrong in ("x", None):
+        with pytest.raises(ValueError, match="invalid_reward must be a number, got"):
+            gym.make("gfn_envs/NumberLine-v0", invalid_reward=wrong)
+    with pytest.raises(ValueError, match="DiscreteActions needs an environment around a Task, got"):
+        DiscreteActions(gym.make("CartPole-v1"))
 
 
 def test_a_task_and_texts_without_memory_are_asked_for_in_their_form():
