@@ -25,16 +25,14 @@ exact: true
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from baselines.results import CEILING, CHANCE
+from baselines.yaml_entries import Entry, hint, read_yaml
 from gfn_envs.agents import Budget
-from gfn_envs.hints import did_you_mean
 from gfn_envs.problems import SPLITS
 
 SHIPPED = Path(__file__).parent / "suites"
@@ -156,7 +154,7 @@ def read_suite(name: str | Path) -> Suite:
     if not path.is_file():
         shipped = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
         if str(name) not in shipped:
-            raise ValueError(f"there is no suite {str(name)!r}{_hint(str(name), shipped)}, or a path to a YAML file")
+            raise ValueError(f"there is no suite {str(name)!r}{hint(str(name), shipped)}, or a path to a YAML file")
         path = SHIPPED / f"{name}.yaml"
     try:
         text = path.read_text(encoding="utf-8")
@@ -175,13 +173,7 @@ def parse_suite(text: str, path: Path) -> Suite:
     Raises:
         ValueError: one sentence with the place of the mistake.
     """
-    try:
-        data = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ValueError(f"'{path}' is nested too deeply for a suite") from None
-    whole = _Entry(data, f"'{path}'")
+    whole = read_yaml(text, f"'{path}'")
     defaults = _Defaults(
         _budget(whole.entry("budget")) if whole.has("budget") else None,
         whole.flag("exact", True),
@@ -209,19 +201,6 @@ def parse_suite(text: str, path: Path) -> Suite:
     return suite
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
-    """Plain values only, and a key that stands twice in one mapping is a mistake: YAML would take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if key is not next(other for other in keys if other.value == key.value):
-                raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 class _Defaults(NamedTuple):
     """What the suite says for all environments; an environment may say something else."""
 
@@ -231,7 +210,7 @@ class _Defaults(NamedTuple):
     k: int
 
 
-def _arena(entry: _Entry, defaults: _Defaults, folder: Path) -> Arena:
+def _arena(entry: Entry, defaults: _Defaults, folder: Path) -> Arena:
     env_id = entry.text("id")
     budget = _budget(entry.entry("budget")) if entry.has("budget") else defaults.budget
     samples = entry.number("samples", defaults.samples)
@@ -258,7 +237,7 @@ def _arena(entry: _Entry, defaults: _Defaults, folder: Path) -> Arena:
     return arena
 
 
-def _problems(entry: _Entry, split: str, count: int | None, folder: Path) -> Problems:
+def _problems(entry: Entry, split: str, count: int | None, folder: Path) -> Problems:
     file = entry.text("file", "")
     if file:
         split, count, file = "all", None, str(folder / file)
@@ -266,12 +245,12 @@ def _problems(entry: _Entry, split: str, count: int | None, folder: Path) -> Pro
         entry.text("split", split), entry.number("count", count), entry.number("seed", 0, least=0), file
     )
     if problems.split not in SPLITS:
-        raise ValueError(f"{entry.at('split')}: there is no split {problems.split!r}{_hint(problems.split, SPLITS)}")
+        raise ValueError(f"{entry.at('split')}: there is no split {problems.split!r}{hint(problems.split, SPLITS)}")
     entry.refuse_others()
     return problems
 
 
-def _budget(entry: _Entry) -> Budget:
+def _budget(entry: Entry) -> Budget:
     limits = {name: entry.amount(name) for name in _BUDGETS if entry.has(name)}
     entry.refuse_others(_BUDGETS)
     if not limits:
@@ -283,14 +262,14 @@ def _budget(entry: _Entry) -> Budget:
         raise ValueError(f"{entry.place}: {error}") from None
 
 
-def _contestant(entry: _Entry) -> Contestant:
+def _contestant(entry: Entry) -> Contestant:
     agent = entry.text("agent")
     contestant = Contestant(entry.text("name", agent), agent, entry.mapping("options"))
     entry.refuse_others()
     return contestant
 
 
-def _quoted(entry: _Entry) -> Quoted:
+def _quoted(entry: Entry) -> Quoted:
     scores = entry.entry("scores")
     numbers = {str(name): scores.amount(name) for name in scores.data}
     quoted = Quoted(entry.text("environment"), entry.text("agent"), entry.text("source"), numbers)
@@ -314,110 +293,5 @@ def _check_names(suite: Suite, path: str) -> None:
     for quoted in suite.quoted:
         if quoted.environment not in known:
             raise ValueError(
-                f"'{path}': quoted: there is no environment {quoted.environment!r}{_hint(quoted.environment, known)}"
+                f"'{path}': quoted: there is no environment {quoted.environment!r}{hint(quoted.environment, known)}"
             )
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    return did_you_mean(word, known, f"; there are {', '.join(known)}")
-
-
-class _Entry:
-    """One mapping of the file and its place: reads its values, and then refuses what was not read.
-
-    A plain text in the place of a mapping stands for its key `short`.
-    """
-
-    def __init__(self, data: Any, place: str, short: str = "") -> None:
-        if isinstance(data, str) and short:
-            data = {short: data}
-        if not isinstance(data, dict):
-            raise ValueError(f"{place} must be a mapping of keys to values, got {_shown(data)}")
-        self.data, self.place = data, place
-        self._read: list[str] = []
-
-    def at(self, key: str) -> str:
-        """Returns the place of a key for messages: 'suite.yaml': environments[0].kwargs."""
-        return f"{self.place}.{key}" if "': " in self.place else f"{self.place}: {key}"
-
-    def has(self, key: str) -> bool:
-        """Returns whether the key is there."""
-        self._read.append(key)
-        return key in self.data
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """Returns a text; one that is not there and has no default is a mistake."""
-        return str(self._value(key, (str,), "a text", default))
-
-    def flag(self, key: str, default: bool) -> bool:
-        """Returns true or false."""
-        return bool(self._value(key, (bool,), "true or false", default))
-
-    def number(self, key: str, default: Any, least: int = 1) -> Any:
-        """Returns a whole number, or the default."""
-        if not self.has(key) and default is None:
-            return None
-        value = self._value(key, (int,), f"a whole number of at least {least}", default)
-        if value < least:
-            raise ValueError(f"{self.at(key)} must be a whole number of at least {least}, got {value}")
-        return value
-
-    def numbers(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns a list of whole numbers."""
-        values = self._value(key, (list,), "a list such as [0, 1, 2]", list(default))
-        if not values or not all(type(value) is int and value >= 0 for value in values):
-            raise ValueError(f"{self.at(key)} must be a list of whole numbers such as [0, 1, 2], got {_shown(values)}")
-        return tuple(values)
-
-    def amount(self, key: str) -> float:
-        """Returns a number that is not negative."""
-        value = self._value(key, (int, float), "a number", None)
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{self.at(key)} must be a number of at least 0, got {value}")
-        return float(value)
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        """Returns a mapping of keywords, empty if it is not there."""
-        values = self._value(key, (dict,), "a mapping such as {difficulty: easy}", {})
-        if not all(isinstance(name, str) for name in values):
-            raise ValueError(f"{self.at(key)}: names of keywords must be texts, got {_shown(list(values))}")
-        return dict(values)
-
-    def entry(self, key: str) -> _Entry:
-        """Returns the mapping below a key, empty if it is not there."""
-        return _Entry(self._value(key, (object,), "", {}), f"{self.at(key)}")
-
-    def entries(self, key: str, short: str) -> list[_Entry]:
-        """Returns the mappings of a list."""
-        values = self._value(key, (list,), "a list with at least one entry", None)
-        if not values:
-            raise ValueError(f"{self.at(key)} must be a list with at least one entry, got none")
-        return [_Entry(value, f"{self.at(key)}[{number}]", short) for number, value in enumerate(values)]
-
-    def refuse_others(self, known: Sequence[str] = ()) -> None:
-        """Raises ValueError for a key that nobody asked for."""
-        asked = list(dict.fromkeys([*known, *self._read]))
-        for key in self.data:
-            if key not in asked:
-                raise ValueError(f"{self.place}: unknown key {str(key)!r}{_hint(str(key), asked)}")
-
-    def _value(self, key: str, types: tuple[type, ...], wanted: str, default: Any) -> Any:
-        if not self.has(key):
-            if default is None:
-                self._refuse_misspelt(key)
-                raise ValueError(f"{self.place} has no {key!r}; add {wanted}")
-            return default
-        value = self.data[key]
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
-            raise ValueError(f"{self.at(key)} must be {wanted}, got {_shown(value)}")
-        return value
-
-    def _refuse_misspelt(self, key: str) -> None:
-        for other in self.data:
-            if other not in self._read and (hint := did_you_mean(str(other), [key])):
-                raise ValueError(f"{self.place}: unknown key {str(other)!r}{hint}")
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:60]}..."

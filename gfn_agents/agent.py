@@ -23,7 +23,7 @@ from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.files import LOCK_FILE, check_folder, check_own, whole_folder
+from gfn_envs.files import LOCK_FILE, check_own, whole_folder
 from gfn_envs.task import Task, check_options
 from gfn_envs.versions import versions
 
@@ -208,7 +208,6 @@ class GFlowNetAgent:
         Raises:
             ValueError: the folder holds anything but an agent that was saved there before.
         """
-        check_folder(folder)
         check_own(folder, (AGENT_FILE, "policy"))
         with whole_folder(folder) as partial:
             self.policy.save(partial / "policy")

@@ -82,7 +82,7 @@ def evaluate(
     made = open_env(env, keywords, problems, split)
     chosen = listed_problems(made, limit)
     player = load_agent(agent)
-    _warn_of_other_training(agent, player, env, made.task, keywords, beta)
+    _warn_of_training(agent, player, env, made.task, keywords, beta)
     found = evaluate_agent(made.task, player, chosen, samples, k, np.random.default_rng(seed), exact, beta)
     costs = costs_of(player)
     settings = {
@@ -107,7 +107,7 @@ def evaluate(
         )
 
 
-def _warn_of_other_training(
+def _warn_of_training(
     agent: str, player: Agent, env: str, task: Task[Any, Any], keywords: Mapping[str, Any], beta: float
 ) -> None:
     """Says so in one sentence each if an agent was not trained, or its folder tells that it was on something else."""

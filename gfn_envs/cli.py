@@ -14,8 +14,6 @@ import json
 import math
 import os
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
@@ -30,6 +28,7 @@ from gfn_envs.env import TextEnv, make_text_env
 from gfn_envs.exact import DEFAULT_LIMIT, Analysis, EnumerationLimit
 from gfn_envs.exact import analyse as analyse_problem
 from gfn_envs.files import check_writable, finite_json, write_whole
+from gfn_envs.own_code import place_in_own_code
 from gfn_envs.problems import ProblemSet
 from gfn_envs.simulation import simulate
 
@@ -37,12 +36,6 @@ COMMANDS_GROUP = "gfn_gym.commands"
 DEFAULT_GENERATED = 100
 """Problems taken from a family that is too large to list, unless --limit says otherwise."""
 _MISSING = {"torch": "agents", "transformers": "agents", "safetensors": "agents", "tyro": "cli", "rich": "cli"}
-_LIBRARIES = (
-    *(str(Path(__file__).parent.parent / package) + os.sep for package in ("gfn_envs", "gfn_agents", "baselines")),
-    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    os.path.realpath(sysconfig.get_path("stdlib")) + os.sep,
-)
-"""Where code lies that is not the user's own."""
 _NOT_IN_ENV_KWARGS = {
     "split": "pass --split instead",
     "problems": "pass --problems instead",
@@ -98,18 +91,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         sys.stderr.write(f"error: {said}\n")
         sys.exit(1)
-
-
-def place_in_own_code(error: BaseException) -> str:
-    """Returns file and line of the user's code in which an error arose or that is no Python, '' if it is not there.
-
-    The user's own is what belongs neither to this package nor to what is installed.
-    """
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{Path(error.filename).name}, line {error.lineno}"
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(file, line) for file, line in places if not file.startswith(("<", *_LIBRARIES))]
-    return f"{Path(own[-1][0]).name}, line {own[-1][1]}" if own else ""
 
 
 # -- shared by commands ----------------------------------------------------------------------------

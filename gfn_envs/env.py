@@ -193,7 +193,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}")
-        if not (hasattr(problems, "sample") and hasattr(problems, "split")):
+        if not _is_source(problems):
             kind = type(problems).__name__
             raise TypeError(f"problems must be a source of problems, got {kind}; write ProblemSet(tuple(problems))")
         self.task = task
@@ -379,7 +379,7 @@ def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
         return task.problems()
     if isinstance(problems, str | os.PathLike):
         return load_problems(task, problems)
-    if hasattr(problems, "sample") and hasattr(problems, "split"):
+    if _is_source(problems):
         source: ProblemSource[Any] = problems
         return source
     weighted = [
@@ -387,6 +387,11 @@ def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
         for given in problems
     ]
     return ProblemSet(tuple(problem for problem, _ in weighted), tuple(weight for _, weight in weighted))
+
+
+def _is_source(problems: Any) -> bool:
+    """Says whether problems can be drawn from, as from a `ProblemSource`."""
+    return hasattr(problems, "sample") and hasattr(problems, "split")
 
 
 def _checked(task: Task[Any, Any], problem: Any) -> Any:

@@ -71,10 +71,10 @@ def test_what_is_no_python_is_told_with_its_place(gfn, own):
 
 def test_an_error_of_the_package_itself_keeps_its_traceback(monkeypatch):
     """A mistake of ours is no sentence for the user."""
-    from gfn_envs import cli
+    from gfn_envs import cli, own_code
 
     monkeypatch.setattr(cli, "check_at_least", lambda *_, **__: {}["a mistake"])
-    monkeypatch.setattr(cli, "_LIBRARIES", (*cli._LIBRARIES, str(Path(__file__).parent)))
+    monkeypatch.setattr(own_code, "_LIBRARIES", (*own_code._LIBRARIES, str(Path(__file__).parent)))
     with pytest.raises(KeyError, match="a mistake"):
         cli.main(["analyse", LINE])
 
