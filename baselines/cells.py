@@ -23,10 +23,11 @@ from baselines.suites import Arena, Contestant, Problems
 from baselines.tuned import POLICY_METHODS, tuned
 from gfn_agents.default_policy import default_policy_digest
 from gfn_envs.agents import Budget, TrainableAgent, costs_of, load_agent
-from gfn_envs.env import TextEnv, make_text_env
+from gfn_envs.env import TextEnv
 from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
 from gfn_envs.files import content_digest, finite_json, number_from_json, write_whole
 from gfn_envs.imports import source_file
+from gfn_envs.making import make_text_env
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
 from gfn_envs.stochastic import HiddenFields

@@ -29,8 +29,9 @@ from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.objectives import ON_POLICY, check_objective
 from gfn_agents.trainer import StepReport
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
-from gfn_envs.env import TextEnv, make_text_env
+from gfn_envs.env import TextEnv
 from gfn_envs.files import whole_folder
+from gfn_envs.making import make_text_env
 from gfn_envs.rollout import rollout
 from gfn_envs.task import Task
 

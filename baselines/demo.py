@@ -33,8 +33,8 @@ from gfn_agents.config import TrainConfig
 from gfn_agents.default_policy import default_policy_digest
 from gfn_agents.logs import RunLogs, read_history
 from gfn_agents.trainer import StepReport
-from gfn_envs.env import make_text_env
 from gfn_envs.exact import enumerate_states
+from gfn_envs.making import make_text_env
 from gfn_envs.metrics import exact_scores, summarise
 from gfn_envs.rollout import ProbabilisticAgent
 from gfn_envs.state_graph import StateGraph

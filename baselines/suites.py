@@ -33,17 +33,16 @@ from typing import Any, NamedTuple
 from baselines.results import CEILING, CHANCE
 from baselines.yaml_entries import Entry, hint, read_yaml
 from gfn_envs.agents import Budget
+from gfn_envs.making import check_keywords
 from gfn_envs.problems import SPLITS
 
 SHIPPED = Path(__file__).parent / "suites"
 _BUDGETS = ("environment_steps", "tokens", "seconds")
-_NOT_IN_KWARGS = {
+_ELSEWHERE = {
     "split": "write train: {split: ...} and evaluation: {split: ...}",
     "problems": "write train: {file: ...} and evaluation: {file: ...}",
-    "task": "the id says which it is",
-    "max_episode_steps": "episodes are played to the end that the rules have",
 }
-"""Keywords of `gym.make` that a suite says elsewhere, or that would have no effect, with what to do instead."""
+"""Keywords of `gym.make` that a suite says elsewhere, with the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +218,7 @@ def _arena(entry: Entry, defaults: _Defaults, folder: Path) -> Arena:
             f"{entry.place} has no budget; add one for the whole suite: budget: {{environment_steps: 20000}}"
         )
     kwargs = entry.mapping("kwargs")
-    for name, instead in _NOT_IN_KWARGS.items():
-        if name in kwargs:
-            raise ValueError(f"{entry.at('kwargs')} cannot have {name!r}; {instead}")
+    check_keywords(kwargs, entry.at("kwargs"), _ELSEWHERE)
     arena = Arena(
         name=entry.text("name", env_id.rsplit("/", 1)[-1].removesuffix("-v0")),
         id=env_id,

@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from gfn_envs.problems import ProblemSet
 from gfn_envs.tasks import TASKS
 from gfn_envs.tasks.game24 import Game24

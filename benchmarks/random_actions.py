@@ -32,7 +32,7 @@ from gfn_agents.exploration import Tempered, demonstrations
 from gfn_agents.language_model import LanguageModelPolicy
 from gfn_agents.model_options import ModelOptions
 from gfn_agents.objectives import OBJECTIVES
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from gfn_envs.problems import ProblemSource, load_problems
 from gfn_envs.rollout import rollout
 from gfn_envs.task import Task

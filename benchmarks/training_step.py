@@ -47,7 +47,7 @@ from gfn_agents.objectives import OBJECTIVES
 from gfn_agents.prefix_tree import Tokens
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.scoring import score_padded
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from gfn_envs.rollout import rollout
 from gfn_envs.trajectory import Trajectory
 

@@ -44,10 +44,10 @@ from gfn_agents.progress import TrainingBar
 from gfn_agents.schedules import Schedule
 from gfn_agents.trainer import StepReport
 from gfn_envs.cli import progress
-from gfn_envs.env import make_text_env
 from gfn_envs.evaluation import evaluate_agent
 from gfn_envs.evaluation_results import EVALUATION_FILE, Evaluation, shown_scores
 from gfn_envs.files import finite_json, whole_folder, write_folder, write_whole
+from gfn_envs.making import make_text_env
 from gfn_envs.metrics import Estimate
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems
 from gfn_envs.rollout import ProbabilisticAgent, rollout

@@ -22,8 +22,9 @@ from gfn_agents.pretrained import lasting_name
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
-from gfn_envs.env import TextEnv, make_text_env
+from gfn_envs.env import TextEnv
 from gfn_envs.files import LOCK_FILE, check_own, whole_folder
+from gfn_envs.making import make_text_env
 from gfn_envs.task import Task, check_options
 from gfn_envs.versions import versions
 

@@ -20,8 +20,8 @@ from gfn_envs.cli import (
     print_table,
     progress,
 )
-from gfn_envs.env import make_text_env
 from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
+from gfn_envs.making import make_text_env
 from gfn_envs.metrics import Estimate
 from gfn_envs.rollout import Agent
 from gfn_envs.task import Task

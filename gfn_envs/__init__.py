@@ -31,7 +31,7 @@ __all__ = [
 for _name in TASKS:
     gym.register(
         id=f"gfn_envs/{_name}-v0",
-        entry_point="gfn_envs.env:make_env",
+        entry_point="gfn_envs.making:make_env",
         vector_entry_point="gfn_envs.vector:TextVectorEnv",
         kwargs={"task": _name},
     )

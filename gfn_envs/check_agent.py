@@ -25,7 +25,8 @@ import numpy as np
 from gfn_envs.actions import read_action
 from gfn_envs.agents import AGENT_FILE, Budget, TrainableAgent, is_model_folder, read_agent_file
 from gfn_envs.checks import Check
-from gfn_envs.env import Snapshot, TextEnv, make_text_env
+from gfn_envs.env import Snapshot, TextEnv
+from gfn_envs.making import make_text_env
 from gfn_envs.rollout import Agent, ProbabilisticAgent, draw_outcome, tells_probabilities
 from gfn_envs.stochastic import HiddenFields
 from gfn_envs.task import Task

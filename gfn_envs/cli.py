@@ -1,4 +1,4 @@
-"""The command `gfn`, and its subcommands that need no training library: envs, analyse, play.
+"""The command `gfn`, what its subcommands share, and the shortest of them, envs.
 
 Each package brings its subcommands through the entry-point group `gfn_gym.commands`, so that this
 package imports none of the others. Modules of commands import heavy libraries inside the functions,
@@ -8,14 +8,11 @@ standard output and everything else on standard error.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.metadata import entry_points
 from itertools import starmap
 from pathlib import Path
@@ -24,25 +21,16 @@ from typing import Any, TypeVar
 import gymnasium as gym
 import numpy as np
 
-from gfn_envs.env import TextEnv, make_text_env
-from gfn_envs.exact import DEFAULT_LIMIT, Analysis, EnumerationLimit
-from gfn_envs.exact import analyse as analyse_problem
-from gfn_envs.files import check_writable, finite_json, write_whole
+from gfn_envs.env import TextEnv
+from gfn_envs.files import finite_json
+from gfn_envs.making import check_keywords, make_text_env
 from gfn_envs.own_code import place_in_own_code
 from gfn_envs.problems import ProblemSet
-from gfn_envs.simulation import simulate
 
 COMMANDS_GROUP = "gfn_gym.commands"
 DEFAULT_GENERATED = 100
 """Problems taken from a family that is too large to list, unless --limit says otherwise."""
 _MISSING = {"torch": "agents", "transformers": "agents", "safetensors": "agents", "tyro": "cli", "rich": "cli"}
-_NOT_IN_ENV_KWARGS = {
-    "split": "pass --split instead",
-    "problems": "pass --problems instead",
-    "task": "the environment's id says which it is",
-    "max_episode_steps": "commands play to the end that the rules have",
-}
-"""Keywords of `gym.make` that would beat an option, or have no effect, with what to do instead."""
 Item = TypeVar("Item")
 
 
@@ -102,9 +90,8 @@ def parse_env_kwargs(text: str) -> dict[str, Any]:
         raise CommandError(f"--env-kwargs is not JSON ({error}); write for example '{{\"count\": 3}}'") from None
     if not isinstance(values, dict):
         raise CommandError(f"--env-kwargs must be a JSON object such as '{{\"count\": 3}}', got {text[:40]}")
-    for name, reason in _NOT_IN_ENV_KWARGS.items():
-        if name in values:
-            raise CommandError(f"--env-kwargs cannot have {name!r}; {reason}")
+    options = {"split": "pass --split instead", "problems": "pass --problems instead"}
+    check_keywords(values, "--env-kwargs", options)
     return values
 
 
@@ -208,210 +195,3 @@ def _describe(env_id: str, task: Any) -> dict[str, Any]:
     summary = (sys.modules[type(task).__module__].__doc__ or "").splitlines()[0]
     options = {f.name: getattr(task, f.name) for f in fields(task)}
     return {"id": env_id, "description": summary, "options": options, "difficulties": task.difficulties}
-
-
-# -- gfn analyse -----------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class _Row:
-    analysis: Analysis
-    weight: float
-
-
-def analyse(
-    env: str,
-    /,
-    problems: Path | None = None,
-    split: str = "all",
-    limit: int | None = None,
-    beta: float = 1.0,
-    env_kwargs: str = "{}",
-    states: int = DEFAULT_LIMIT,
-    plays: int = 1000,
-    output: Path | None = None,
-    json: bool = False,
-) -> None:
-    """Print the exact yardsticks of problems: chance, optimum, solutions, Z.
-
-    A problem with too many states to list gets its chance by random play, with a 95 % interval, and says so.
-
-    Args:
-        env: id of the environment, such as gfn_envs/Game24-v0.
-        problems: problem file instead of the family that the options describe.
-        split: train, validation, test or all.
-        limit: analyse only so many problems, drawn with a fixed seed.
-        beta: the target is proportional to R^beta.
-        env_kwargs: keywords of gym.make as a JSON object.
-        states: simulate a problem with more states than this.
-        plays: episodes of a simulated problem.
-        output: also write the rows to this .csv or .json file.
-        json: print one JSON document.
-    """
-    if not 0 < beta < math.inf:
-        raise CommandError(f"--beta must be positive, got {beta}")
-    if output is not None and output.suffix not in (".csv", ".json"):
-        raise CommandError(f"--output must end in .csv or .json, got '{output}'")
-    if output is not None:
-        check_writable(output)
-    made = open_env(env, parse_env_kwargs(env_kwargs), problems, split)
-    check_at_least(1, plays=plays)
-    chosen, rng = listed_problems(made, limit), np.random.default_rng(0)
-    rows = [
-        _Row(_analysis(made.task, problem, beta, states, plays, rng), weight)
-        for problem, weight in progress(zip(chosen, chosen.weights, strict=True), len(chosen), "analysing")
-    ]
-    family = _family(rows)
-    document = {
-        "env": env,
-        "beta": beta,
-        "problems": [{**row.analysis.to_json(), "weight": row.weight} for row in rows],
-        "family": family,
-    }
-    if output is not None:
-        _write_rows(document, output)
-    if json:
-        print_json(document)
-        return
-    columns = [
-        "problem",
-        "chance",
-        "optimum",
-        "chance return",
-        "optimal return",
-        "solutions",
-        "states",
-        "log Z",
-        "target success",
-    ]
-    shown = [[row.analysis.problem_id, *_cells(row.analysis.to_json())] for row in rows[:40]]
-    simulated = sum(not row.analysis.exact for row in rows)
-    if len(rows) > len(shown):
-        shown.append([f"... {len(rows) - len(shown)} more (--json or --output has all)", *[""] * 8])
-    print_table(f"{env}: exact yardsticks", columns, [*shown, [f"family ({len(rows)} problems)", *_cells(family)]])
-    if simulated:
-        sys.stdout.write(
-            f"{simulated} of {len(rows)} problems have more than {states} states: their chance is from {plays} random "
-            "plays, with a 95 % interval, and the rest is not known.\n"
-        )
-
-
-def _analysis(task: Any, problem: Any, beta: float, states: int, plays: int, rng: np.random.Generator) -> Analysis:
-    try:
-        return analyse_problem(task, problem, beta, states)
-    except EnumerationLimit:
-        return simulate(task, problem, plays, rng)
-
-
-def _family(rows: list[_Row]) -> dict[str, Any]:
-    """Returns the weighted mean of every figure over the problems."""
-    total = sum(row.weight for row in rows)
-    names = [name for name in rows[0].analysis.to_json() if name != "problem_id"]
-    means = {name: sum(row.weight * getattr(row.analysis, name) for row in rows) / total for name in names}
-    # Half widths of independent means add as squares; where chance is exact they are 0.
-    for name, sign in (("chance_low", -1), ("chance_high", 1)):
-        widths = [row.weight * (getattr(row.analysis, name) - row.analysis.chance) for row in rows]
-        means[name] = means["chance"] + sign * math.sqrt(sum(width**2 for width in widths)) / total
-    return {"n_problems": len(rows), **means}
-
-
-def _cells(figures: dict[str, Any]) -> list[str]:
-    names = (
-        "chance",
-        "optimum",
-        "chance_return",
-        "optimal_return",
-        "n_solutions",
-        "n_states",
-        "log_z",
-        "target_success",
-    )
-    cells = ["" if math.isnan(figures[name]) else f"{figures[name]:.6g}" for name in names]
-    if figures["chance_low"] < figures["chance_high"]:
-        cells[0] += f" ({figures['chance_low']:.2g} to {figures['chance_high']:.2g})"
-    return cells
-
-
-def _write_rows(document: dict[str, Any], path: Path) -> None:
-    if path.suffix == ".json":
-        text = json.dumps(finite_json(document), indent=2) + "\n"
-    else:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=list(document["problems"][0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(document["problems"])
-        text = buffer.getvalue()
-    write_whole(path, text)
-
-
-# -- gfn play --------------------------------------------------------------------------------------
-def play(
-    env: str,
-    /,
-    problem_id: str | None = None,
-    problems: Path | None = None,
-    split: str = "all",
-    seed: int | None = None,
-    env_kwargs: str = "{}",
-    json: bool = False,
-) -> None:
-    """Play an environment yourself: type an action or its number.
-
-    Args:
-        env: id of the environment.
-        problem_id: play this problem, such as game24/4-6-6-8.
-        problems: problem file.
-        split: train, validation, test or all.
-        seed: of the problem drawn and of chance.
-        env_kwargs: keywords of gym.make as a JSON object.
-        json: print the whole episode as one JSON document at its end.
-    """
-    check_at_least(0, seed=seed)
-    made = open_env(env, parse_env_kwargs(env_kwargs), problems, split)
-    say = sys.stderr if json else sys.stdout
-    observation, info = made.reset(seed=seed, options={"problem_id": problem_id} if problem_id else None)
-    transcript: list[dict[str, Any]] = []
-    reward, over = 0.0, False
-    while not over:
-        say.write(f"\n{observation}\n")
-        for number, action in enumerate(info["admissible_actions"], start=1):
-            say.write(f"  {number:>3}  {action}\n")
-        action = _ask(info["admissible_actions"], say)
-        before = observation
-        observation, gained, terminated, truncated, info = made.step(action)
-        reward, over = reward + gained, terminated or truncated
-        transcript.append({"observation": before, "action": info["parsed_action"], "reward": gained})
-        if info["invalid_action"]:
-            _refuse(action, info["admissible_actions"], say)
-    say.write(f"\n{observation}\n{info['terminal_cause']}; return {reward:g}\n")
-    if json:
-        print_json(
-            {
-                "env": env,
-                "problem_id": info["problem_id"],
-                "steps": transcript,
-                "success": info["success"],
-                "return": reward,
-            }
-        )
-
-
-def _ask(actions: list[str], say: Any) -> str:
-    if sys.stdin.isatty():
-        say.write("> ")
-        say.flush()
-    line = sys.stdin.readline()
-    if not line:
-        raise CommandError("the input ended before the episode did")
-    text = line.rstrip("\n")
-    numbered = text.strip()
-    if numbered.isascii() and numbered.isdigit() and len(numbered) < 6 and 1 <= int(numbered) <= len(actions):
-        return actions[int(numbered) - 1]
-    return text
-
-
-def _refuse(text: str, actions: list[str], say: Any) -> None:
-    from gfn_envs.actions import REMEDY, IllegalActionError
-
-    refusal = IllegalActionError(text, actions)
-    if not sys.stdin.isatty():
-        raise refusal
-    say.write(f"{str(refusal).removesuffix(REMEDY)}; type its number or its text, Ctrl-C to leave\n")

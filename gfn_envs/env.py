@@ -8,7 +8,6 @@ the bookkeeping of `info`. `Episode` holds one running episode; `TextEnv` wraps 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -19,16 +18,11 @@ import numpy as np
 
 from gfn_envs.actions import read_action
 from gfn_envs.frames import Window, frame, load_pygame
-from gfn_envs.hints import did_you_mean
-from gfn_envs.imports import look_in_working_folder
 from gfn_envs.positions import Position, Turn, positions_of
-from gfn_envs.problems import ProblemSet, ProblemSource, load_problems, weighted_problem
-from gfn_envs.stochastic import add_stochasticity
-from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task, check_options
-from gfn_envs.tasks import TASKS
+from gfn_envs.problems import ProblemSource, checked_problem, is_source
+from gfn_envs.task import LOG_REWARD_FLOOR, Problem, ProblemT, StateT, Task
 
 OnInvalid = Literal["penalize", "terminate", "noop"]
-BUILD_OPTIONS = ("problems", "split", "render_mode", "difficulty", "stochasticity", "memoryless", "history")
 ON_INVALID = ("penalize", "terminate", "noop")
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of the action space: an agent may write any plain text, legal actions are part of it."""
@@ -193,7 +187,7 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode must be one of {self.metadata['render_modes']}, got {render_mode!r}")
-        if not _is_source(problems):
+        if not is_source(problems):
             kind = type(problems).__name__
             raise TypeError(f"problems must be a source of problems, got {kind}; write ProblemSet(tuple(problems))")
         self.task = task
@@ -320,119 +314,9 @@ def choose_problem(
     if problem is None and problem_id is None:
         return problems.sample(rng)
     if isinstance(problem, Problem):
-        return _checked(task, problem)  # type: ignore[no-any-return]
+        return checked_problem(task, problem)  # type: ignore[no-any-return]
     if problem is not None:
         if not isinstance(problem, Mapping):
             raise ValueError(f"options['problem'] must be a problem or its JSON fields, got {problem!r}")
         return task.problem_from_json(problem)
     return problems.find(str(problem_id))
-
-
-def build(
-    task: str, problems: Any, split: str, options: Mapping[str, Any]
-) -> tuple[Task[Any, Any], ProblemSource[Any], EnvOptions]:
-    """Turns the keywords of `gym.make` into a task, its problems and the shell's options.
-
-    Args:
-        task: name in the table `gfn_envs.tasks.TASKS`.
-        problems: path of a problem file, problems or their JSON fields (with a `"weight"`, if they have one),
-            a ready set, or None for the family that the options describe.
-        split: "train", "validation", "test" or "all".
-        options: keywords of the task and of `EnvOptions`; `difficulty`, the name of a preset of the task's
-            options, over which options given go; `stochasticity`, see `gfn_envs.stochastic`;
-            `memoryless=True` for texts that need no memory (`Task.memoryless`); `history`, how many earlier
-            turns the texts show, or "all" (`gfn_envs.with_history`).
-    """
-    if task not in TASKS:
-        raise ValueError(
-            f"there is no task {task!r} (tasks: {', '.join(TASKS)}); the environment's id says which it is"
-        )
-    if type(options.get("memoryless", False)) is not bool:
-        raise ValueError(f"memoryless must be True or False, got {options['memoryless']!r}")
-    task_type = TASKS[task]()
-    shell_names = tuple(EnvOptions.__dataclass_fields__)
-    check_options(task_type, options, (*shell_names, *BUILD_OPTIONS))
-    shell = EnvOptions(**{key: value for key, value in options.items() if key in shell_names})
-    given = {key: value for key, value in options.items() if key not in (*shell_names, *BUILD_OPTIONS)}
-    rules = task_type(**{**_preset(task_type, options.get("difficulty")), **given})
-    rules = add_stochasticity(rules, options.get("stochasticity") or {})
-    if options.get("memoryless"):
-        rules = rules.memoryless()
-    if options.get("history") is not None:
-        from gfn_envs.with_history import add_history  # it is built on this module
-
-        rules = add_history(rules, options["history"])
-    return rules, _problem_source(rules, problems).split(split), shell
-
-
-def _preset(task_type: type[Task[Any, Any]], difficulty: str | None) -> Mapping[str, Any]:
-    if difficulty is None:
-        return {}
-    if difficulty not in task_type.difficulties:
-        known = ", ".join(task_type.difficulties)
-        raise ValueError(f"{task_type.__name__} has no difficulty {difficulty!r} (difficulties: {known})")
-    return task_type.difficulties[difficulty]
-
-
-def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
-    if problems is None:
-        return task.problems()
-    if isinstance(problems, str | os.PathLike):
-        return load_problems(task, problems)
-    if _is_source(problems):
-        source: ProblemSource[Any] = problems
-        return source
-    weighted = [
-        weighted_problem(task, given) if isinstance(given, Mapping) else (_checked(task, given), 1.0)
-        for given in problems
-    ]
-    return ProblemSet(tuple(problem for problem, _ in weighted), tuple(weight for _, weight in weighted))
-
-
-def _is_source(problems: Any) -> bool:
-    """Says whether problems can be drawn from, as from a `ProblemSource`."""
-    return hasattr(problems, "sample") and hasattr(problems, "split")
-
-
-def _checked(task: Task[Any, Any], problem: Any) -> Any:
-    """Returns a problem that fits the task."""
-    if not isinstance(problem, task.problem_type):
-        wanted = task.problem_type.__name__
-        raise ValueError(f"problems of {task.name} are {wanted} or their JSON fields, got {str(problem)[:40]!r}")
-    task.check_problem(problem)
-    return problem
-
-
-def make_env(
-    task: str, problems: Any = None, split: str = "all", render_mode: str | None = None, **options: Any
-) -> TextEnv[Any, Any]:
-    """Entry point of every registered environment; see `build` for the keywords."""
-    rules, source, shell = build(task, problems, split, options)
-    return TextEnv(rules, source, shell, render_mode)
-
-
-def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
-    """Returns the bare environment of an id, from which task and problems are read.
-
-    Raises:
-        gymnasium.error.NameNotFound: it is not registered.
-        TypeError: it does not take these keywords.
-        ValueError: it is registered, but is no text environment of this kind.
-    """
-    if ":" in env_id:
-        look_in_working_folder()
-    try:
-        env = gym.make(env_id, **env_kwargs).unwrapped
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise TypeError(
-            f"'{env_id}' cannot be made with {', '.join(env_kwargs)}: {error}; text environments of this kind take "
-            "split= and problems="
-        ) from None
-    except gym.error.NameNotFound as error:
-        hint = "" if "Did you mean" in str(error) else did_you_mean(env_id, gym.registry, "; gfn envs lists all")
-        raise gym.error.NameNotFound(f"{str(error).rstrip('.')}{hint}") from None
-    if not isinstance(env, TextEnv):
-        raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")
-    return env

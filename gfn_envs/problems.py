@@ -69,6 +69,11 @@ class ProblemSource(Protocol[ProblemCoT]):
         ...
 
 
+def is_source(problems: Any) -> bool:
+    """Says whether problems can be drawn from, as from a `ProblemSource`."""
+    return hasattr(problems, "sample") and hasattr(problems, "split")
+
+
 @dataclass(frozen=True)
 class ProblemSet(Generic[ProblemT]):
     """A listed family.
@@ -212,6 +217,19 @@ def weighted_problem(task: Task[ProblemT, Any], data: Mapping[str, Any]) -> tupl
     if type(weight) not in (int, float) or not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
         raise ValueError(f"the weight must be a positive number from 1e-100 to 1e100, got {weight!r}")
     return task.problem_from_json(fields), float(weight)
+
+
+def checked_problem(task: Task[ProblemT, Any], problem: Any) -> ProblemT:
+    """Returns a problem if it is one of the task's and fits its options.
+
+    Raises:
+        ValueError: it is not, or does not.
+    """
+    if not isinstance(problem, task.problem_type):
+        wanted = task.problem_type.__name__
+        raise ValueError(f"problems of {task.name} are {wanted} or their JSON fields, got {str(problem)[:40]!r}")
+    task.check_problem(problem)
+    return problem  # type: ignore[no-any-return]  # it is of the task's type
 
 
 def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from gfn_envs.env import NOT_PLAYED, Episode, action_masks, build, choose_problem, text_spaces
+from gfn_envs.env import NOT_PLAYED, Episode, action_masks, choose_problem, text_spaces
 from gfn_envs.frames import frame, load_pygame
+from gfn_envs.making import build
 from gfn_envs.positions import Turn
 
 Observations = tuple[str, ...]
@@ -29,7 +30,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
 
     Args:
         num_envs: number of episodes side by side.
-        task, problems, split, options: as for `gfn_envs.env.make_env`.
+        task, problems, split, options: as for `gfn_envs.making.make_env`.
         autoreset_mode: "NextStep" (default), "SameStep" or "Disabled".
         render_mode: "ansi", "rgb_array" or None; a window shows one episode, so "human" is for single environments.
     """

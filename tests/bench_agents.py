@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from gfn_envs.agents import SIDE_BY_SIDE, Budget
-from gfn_envs.env import make_text_env
 from gfn_envs.files import write_whole
+from gfn_envs.making import make_text_env
 from gfn_envs.rollout import rollout
 
 

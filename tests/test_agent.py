@@ -79,6 +79,11 @@ def test_an_environment_of_another_kind_is_refused():
         GFlowNetAgent("CartPole-v1")
 
 
+def test_a_step_limit_that_training_would_not_keep_is_refused():
+    with pytest.raises(ValueError, match="'max_episode_steps'; episodes are played to the end"):
+        GFlowNetAgent("gfn_envs/NumberLine-v0", env_kwargs={"max_episode_steps": 3})
+
+
 def test_an_agent_folder_without_a_policy_is_refused(agent, tmp_path):
     agent.save(tmp_path / "agent")
     (tmp_path / "agent" / "policy" / "config.json").unlink()

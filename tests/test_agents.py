@@ -26,7 +26,7 @@ from gfn_envs.agents import (
     write_agent_file,
 )
 from gfn_envs.check_agent import check_agent
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from gfn_envs.rollout import Agent, rollout
 
 LINE = "gfn_envs/NumberLine-v0"

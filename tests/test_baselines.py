@@ -18,8 +18,8 @@ from gfn_agents.exploration import demonstrations
 from gfn_agents.policy import TabularPolicy
 from gfn_agents.schedules import Schedule
 from gfn_envs.agents import Budget, TrainableAgent, agent_names, load_agent
-from gfn_envs.env import make_env
 from gfn_envs.exact import EnumerationLimit, analyse_graph, enumerate_states
+from gfn_envs.making import make_env
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import rollout
 from gfn_envs.stochastic import HiddenFields

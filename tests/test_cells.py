@@ -15,7 +15,7 @@ from baselines.cells import CellResult, run_cell, training_keywords
 from baselines.contestants import PolicyAgent
 from baselines.suites import Contestant, Problems, Suite, parse_suite
 from gfn_envs.agents import Budget, FunctionAgent
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from tests.test_bench import here
 
 SUITE = """

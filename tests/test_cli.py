@@ -384,7 +384,7 @@ def test_the_demo_removes_nothing_but_what_it_made(gfn, tmp_path, monkeypatch):
 OWN = """
 import gymnasium as gym
 
-gym.register("OwnLine-v0", entry_point="gfn_envs.env:make_env", kwargs={"task": "NumberLine"})
+gym.register("OwnLine-v0", entry_point="gfn_envs.making:make_env", kwargs={"task": "NumberLine"})
 """
 
 

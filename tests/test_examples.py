@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from gfn_envs.cli import main
-from gfn_envs.env import make_text_env
 from gfn_envs.exact import analyse
+from gfn_envs.making import make_text_env
 from gfn_envs.problems import load_problems, split_of
 from gfn_envs.tasks.alfworld.planner import optimal_plans
 from gfn_envs.tasks.alfworld.task import ALFWorld

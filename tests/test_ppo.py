@@ -10,8 +10,8 @@ import torch
 from baselines.pointer_policy import TextEncoder
 from baselines.ppo import LearningCurveRow, MaskablePPOAgent, PPOAgent
 from baselines.random_legal import RandomLegalAgent
-from gfn_envs.env import make_env
 from gfn_envs.exact import analyse_graph, enumerate_states
+from gfn_envs.making import make_env
 from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout
 
 GAME24 = "gfn_envs/Game24-v0"

@@ -30,7 +30,7 @@ from gfn_agents.model_options import ModelOptions, check_model_options
 from gfn_agents.pretrained import find_device, has_adapter, is_causal, load_pretrained
 from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import Trainer
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from gfn_envs.tasks.game24 import Game24Problem
 from tests.test_language_model import byte_tokenizer, make_model
 

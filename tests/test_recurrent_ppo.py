@@ -10,9 +10,9 @@ from baselines.recurrent_ppo import RecurrentPPOAgent
 from baselines.suites import read_suite
 from benchmarks.memory_bound import FIRST, bounds, solved, with_memory, without_memory
 from gfn_envs.agents import Budget
-from gfn_envs.env import make_env, make_text_env
 from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.histories import ILLEGAL_SHOWN, turns_of
+from gfn_envs.making import make_env, make_text_env
 from gfn_envs.rollout import rollout
 from gfn_envs.stochastic import ActionNoise
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from gfn_envs.agents import read_agent_file, write_agent_file
-from gfn_envs.env import make_text_env
+from gfn_envs.making import make_text_env
 from gfn_envs.rollout import rollout
 
 

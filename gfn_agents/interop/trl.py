@@ -17,7 +17,8 @@ import torch
 
 import gfn_envs  # noqa: F401  # registers the ids
 from gfn_agents.interop.datasets import load_datasets
-from gfn_envs.env import TextEnv, make_text_env
+from gfn_envs.env import TextEnv
+from gfn_envs.making import make_text_env
 from gfn_envs.task import LOG_REWARD_FLOOR
 
 _MARK = "ANSWER"
