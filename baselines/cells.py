@@ -242,8 +242,7 @@ def training_keywords(arena: Arena) -> dict[str, Any]:
     if chosen.count is None:
         return keywords
     drawn = make_text_env(arena.id, keywords).problems.take(chosen.count, np.random.default_rng(chosen.seed))
-    listed = zip(drawn, drawn.weights, strict=True)
-    return {**arena.kwargs, "split": "all", "problems": [{**one.to_json(), "weight": weight} for one, weight in listed]}
+    return {**arena.kwargs, "split": "all", "problems": drawn.to_json()}
 
 
 def evaluation_problems(arena: Arena) -> tuple[TextEnv[Any, Any], ProblemSet[Any]]:

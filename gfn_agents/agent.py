@@ -23,7 +23,7 @@ from gfn_agents.prompts import PromptTemplate
 from gfn_agents.trainer import StepReport, Trainer
 from gfn_envs.agents import AGENT_FILE, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv
-from gfn_envs.files import LOCK_FILE, check_own, whole_folder
+from gfn_envs.files import LOCK_FILE, check_own, content_digest, json_values, whole_folder
 from gfn_envs.making import make_text_env
 from gfn_envs.task import Task, check_options
 from gfn_envs.versions import versions
@@ -76,7 +76,8 @@ class GFlowNetAgent:
         **options: Any,
     ) -> None:
         check_options(TrainConfig, options)
-        self._hold(env_id, training_kwargs(env_kwargs or {}), replace(config, **options), model_options)
+        config = TrainConfig(**json_values(asdict(replace(config, **options))))
+        self._hold(env_id, json_values(training_kwargs(env_kwargs or {})), config, model_options)
         self.folder = Path(folder) if folder is not None else None
         self._env  # noqa: B018  # mistakes in its keywords are found before a large model is loaded
         template = model.template if isinstance(model, LanguageModelPolicy) else template
@@ -90,7 +91,7 @@ class GFlowNetAgent:
         )
         if isinstance(model, LanguageModelPolicy):
             model.template = template
-        self.template = template
+        self._template = template
         self.trainer  # noqa: B018  # and mistakes in the options before anything is trained
 
     def _hold(self, env_id: str, env_kwargs: dict[str, Any], config: TrainConfig, model_options: ModelOptions) -> None:
@@ -113,6 +114,11 @@ class GFlowNetAgent:
         trainer.environment_steps = int(self._spent.get("environment_steps", 0))
         trainer.cpu_seconds = float(self._spent.get("cpu_seconds", 0.0))
         return trainer
+
+    @property
+    def template(self) -> PromptTemplate:
+        """How observations become prompts; agents on one ready policy have one in common."""
+        return self.policy.template if isinstance(self.policy, LanguageModelPolicy) else self._template
 
     @property
     def thought_tokens(self) -> int:
@@ -167,6 +173,11 @@ class GFlowNetAgent:
                 raise ValueError(
                     f"the run was started on {saved.env_id} with {saved.env_kwargs}, not on {self.env_id} with "
                     f"{self.env_kwargs}; pass the same environment, or start a new run"
+                )
+            if saved.problems_digest not in ("", self._problems_digest):
+                raise ValueError(
+                    f"the problem file '{self.env_kwargs['problems']}' has changed since the run was started; put the "
+                    "earlier one back, or start a new run"
                 )
             if self.model and saved.model and self.model != saved.model:
                 raise ValueError(f"the run was started with model={saved.model!r}, not {self.model!r}; start a new run")
@@ -232,15 +243,22 @@ class GFlowNetAgent:
         policy = policy_folder(home)
         agent = cls.__new__(cls)  # to make one anew would look for its training problems
         agent._hold(saved.env_id, saved.env_kwargs, saved.config, options)
-        agent.folder, agent.template, agent.model = None, saved.template, lasting_name(policy)
+        agent.folder, agent._template, agent.model = None, saved.template, lasting_name(policy)
         agent.policy = load_policy(policy, saved.template, options, saved.config.seed)
         agent._spent = saved.costs if policy.parent == home else vars(read_counters(policy.parent))
         return agent
+
+    @property
+    def _problems_digest(self) -> str:
+        """What tells versions of the problem file apart; empty without one."""
+        problems = self.env_kwargs.get("problems")
+        return content_digest(problems) if isinstance(problems, str) else ""
 
     def _write_description(self, folder: Path, **more: Any) -> None:
         described = {
             "env_id": self.env_id,
             "env_kwargs": self.env_kwargs,
+            "problems_digest": self._problems_digest,
             "model": self.model,
             "model_options": asdict(self.model_options),
             "template": asdict(self.template),
@@ -258,7 +276,7 @@ def training_kwargs(env_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RunDescription:
-    """What an agent was made of. The model is None where a ready policy was given."""
+    """What an agent was made of. The model is None where a ready policy was given; the digest is empty if unknown."""
 
     env_id: str
     env_kwargs: dict[str, Any]
@@ -267,6 +285,7 @@ class RunDescription:
     model: str | None
     model_options: ModelOptions
     costs: dict[str, float]
+    problems_digest: str
 
 
 def read_description(home: Path) -> RunDescription:
@@ -285,6 +304,7 @@ def read_description(home: Path) -> RunDescription:
             described.get("model"),
             ModelOptions(**described.get("model_options", {})),
             {name: float(value) for name, value in described.get("costs", {}).items()},
+            str(described.get("problems_digest", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"'{home / AGENT_FILE}' is damaged: {error}") from None

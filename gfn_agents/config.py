@@ -55,7 +55,8 @@ class TrainConfig:
             last steps, which are short, average over the noise of sampling. A run that is continued with more steps
             falls to the new end.
         max_grad_norm: gradients are clipped to this norm.
-        max_steps: episodes that take longer break off after so many steps and are learned from as they are.
+        max_steps: episodes that take longer break off after so many steps and are learned from as they are. What
+            comes later is learned from episodes that come to their end, so that some must be shorter, or replayed.
         temperature: sampling temperature of the behaviour policy.
         temperature_end: where it goes by the schedule; default: it stays.
         epsilon: probability of a uniformly random legal action in the behaviour policy. This harms a policy that is
@@ -169,9 +170,13 @@ def check_config(config: TrainConfig) -> None:
     ):
         if getattr(config, name) not in get_args(known):
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(config, name)!r}")
-    config.schedule_of("temperature"), config.schedule_of("epsilon")
-    if not any((config.temperature, config.temperature_end, config.epsilon, config.epsilon_end)):
-        raise ValueError("temperature 0 plays one trajectory again and again; set epsilon, or a temperature above 0")
+    temperature, epsilon = config.schedule_of("temperature"), config.schedule_of("epsilon")
+    for when in (0, config.schedule_steps):
+        if not (temperature.at(when) or epsilon.at(when)):
+            raise ValueError(
+                f"temperature 0 without epsilon, as at step {when}, plays one trajectory again and again; "
+                "set epsilon, or a temperature above 0"
+            )
     if config.stop_at_distance and not config.distance_every:
         raise ValueError("stop_at_distance needs measurements; set distance_every to at least 1")
     if config.demonstrations_per_problem and not config.replay_per_problem:

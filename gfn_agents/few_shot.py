@@ -10,7 +10,7 @@ import numpy as np
 from gfn_agents.exploration import demonstrations
 from gfn_agents.prompts import Example
 from gfn_envs.histories import transcript
-from gfn_envs.problems import ProblemSource
+from gfn_envs.problems import ProblemSet, ProblemSource
 from gfn_envs.task import ProblemT, Task
 from gfn_envs.trajectory import Step
 
@@ -55,7 +55,7 @@ def few_shot(
 
 
 def _training_problems(problems: ProblemSource[ProblemT], draws: int, rng: np.random.Generator) -> Iterator[ProblemT]:
-    """Yields so many draws from the training split."""
+    """Yields so many draws from the training split, and then what they missed of a listed one."""
     if not draws:
         return
     try:
@@ -66,6 +66,8 @@ def _training_problems(problems: ProblemSource[ProblemT], draws: int, rng: np.ra
     yield first
     for _ in range(draws - 1):
         yield training.sample(rng)
+    if isinstance(training, ProblemSet):
+        yield from training
 
 
 def _decisions(steps: Sequence[Step]) -> tuple[Example, ...]:

@@ -46,7 +46,14 @@ from gfn_agents.pretrained import (
     save_pretrained,
 )
 from gfn_agents.prompts import PromptTemplate, PromptTokens
-from gfn_agents.scoring import KeysAndValues, evaluate_padded, evaluate_row, evaluate_trunk, packing_is_exact
+from gfn_agents.scoring import (
+    KeysAndValues,
+    check_context,
+    evaluate_padded,
+    evaluate_row,
+    evaluate_trunk,
+    packing_is_exact,
+)
 from gfn_agents.sharding import SecondPass, clip_gradients, is_sharded, shard
 from gfn_agents.thoughts import closing_tokens, draw_thoughts, spelled
 from gfn_agents.tree_attention import can_use_flex, use_flex
@@ -231,6 +238,9 @@ class LanguageModelPolicy(Policy):
         self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]], with_flows: bool
     ) -> tuple[list[Tensor], Tensor]:
         """Returns the score of each prompt's actions, and log F of shape (B,), which is empty without flows."""
+        asked = zip(prompts, actions, strict=True)
+        longest = max((len(prompt) + max(map(len, legal), default=0) for prompt, legal in asked), default=0)
+        check_context(self.model, longest)
         return within_memory(lambda: self._evaluate_rows(prompts, actions, with_flows), self)
 
     def _scores(self, prompts: Sequence[Tokens], actions: Sequence[Sequence[Tokens]]) -> list[Tensor]:

@@ -96,7 +96,8 @@ class ReplayBuffer:
         save_trajectories((t for part in self._stored.values() for t in part.values()), path)
 
     def load(self, path: Path) -> None:
-        """Adds what `save` wrote; into an empty buffer with the same options, the next draws are the same."""
+        """Holds what `save` wrote, and nothing else; with the same options the next draws are the same."""
+        self._stored.clear()
         self.add(load_trajectories(path))
 
 
@@ -136,7 +137,7 @@ def _draw_by_reward(items: list[Trajectory], count: int, alpha: float, rng: np.r
     """Draws one after the other, each in proportion to R^alpha among those that are left."""
     left, chosen = list(items), []
     for draw in rng.random(count):
-        cumulative = np.cumsum(reward_probabilities([item.log_reward for item in left], alpha))
+        cumulative = np.cumsum(reward_probabilities([item.final_log_reward for item in left], alpha))
         place = min(int(np.searchsorted(cumulative, draw * cumulative[-1], side="right")), len(left) - 1)
         chosen.append(left.pop(place))
     return chosen

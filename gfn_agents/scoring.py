@@ -5,6 +5,7 @@ Both give the same numbers. Sums are computed in at least float32, whatever the 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,22 @@ END = -1
 """In the place of a token, last in its sequence: any one of the closing tokens, with their summed probability."""
 KeysAndValues = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of each layer, each of shape (1, heads, tokens, size)."""
+
+
+def check_context(model: Any, tokens: int) -> None:
+    """Warns of sequences that are longer than the model was made for: its answers get worse there.
+
+    Raises:
+        ValueError: it has learned positions, and none so far out.
+    """
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None or tokens <= limit:
+        return
+    remedy = "use fewer worked examples, a shorter history or a model with a longer context"
+    if getattr(config, "rope_parameters", None) is None:
+        raise ValueError(f"a prompt and its action have {tokens} tokens, and the model has {limit} positions; {remedy}")
+    warnings.warn(f"prompts are longer than the {limit} tokens that the model was made for; {remedy}", stacklevel=2)
 
 
 def evaluate_trunk(model: Any, tokens: Tokens, past: KeysAndValues | None = None) -> KeysAndValues:

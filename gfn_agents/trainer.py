@@ -44,6 +44,7 @@ class StepReport:
 
     Attributes:
         success: share of solved fresh samples.
+        log_reward: mean log R of the fresh samples, where one that broke off counts as a failure.
         distance: total variation to the exact target after this step, where it was measured.
     """
 
@@ -132,7 +133,10 @@ class Trainer:
             config.replay_min_distance,
         )
         self.visits = VisitCounts()
-        self.meter = DistanceMeter(task, problems, config.beta, config.seed) if config.distance_every else None
+        relative = self.reference if self.objective.reference else None
+        self.meter = (
+            DistanceMeter(task, problems, config.beta, config.seed, relative) if config.distance_every else None
+        )
         self.optimizer = torch.optim.AdamW(_parameter_groups(policy, config), weight_decay=0.0)
         # Of a divided model the gradients are added up as they arise.
         trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -157,8 +161,15 @@ class Trainer:
 
         Raises:
             ProcessLost: another process of the run has ended.
+            ValueError: the learning rate would be zero before so many steps are done.
         """
         end = self.config.steps if until is None else until
+        if self.config.lr_scheduler_type != "constant" and end > self.config.steps:
+            raise ValueError(
+                f"lr_scheduler_type={self.config.lr_scheduler_type} is at a learning rate of zero after steps="
+                f"{self.config.steps}, and training was to go on to step {end}; set steps={end}, or "
+                "lr_scheduler_type=constant"
+            )
         stop = self._stop_agreed() or (until is None and self.target_reached)
         while self.steps_done < end and not stop:
             report = self.step()
@@ -203,7 +214,7 @@ class Trainer:
             step=self.steps_done,
             loss=loss,
             success=sum(trajectory.success for trajectory in fresh) / len(fresh),
-            log_reward=sum(trajectory.log_reward for trajectory in fresh) / len(fresh),
+            log_reward=sum(trajectory.final_log_reward for trajectory in fresh) / len(fresh),
             gradient_norm=norm,
             environment_steps=self.environment_steps,
             cpu_seconds=self.cpu_seconds,
@@ -336,7 +347,10 @@ class Trainer:
             if processes.is_main():
                 save_trajectories((trajectory for part in everything for trajectory in part), path)
             where = f"; its trajectories are in '{path}'"
-        raise FloatingPointError(f"the loss of step {self.steps_done + 1} is not finite{where}; lower learning_rate")
+        remedy = "lower learning_rate"
+        if self.config.regression == "shifted_cosh":  # e^r of a policy far from its target is too large for a float
+            remedy += ", or set regression=huber"
+        raise FloatingPointError(f"the loss of step {self.steps_done + 1} is not finite{where}; {remedy}")
 
     # -- checkpoints -----------------------------------------------------------------------------
     @property

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from gfn_envs.files import write_whole
+from gfn_envs.files import json_values, write_whole
 from gfn_envs.hints import did_you_mean
 from gfn_envs.imports import look_in_working_folder
 from gfn_envs.rollout import Agent
@@ -292,11 +292,14 @@ def _installed() -> dict[str, EntryPoint]:
 def write_agent_file(folder: str | os.PathLike[str], agent: Agent, values: Mapping[str, Any]) -> None:
     """Writes `agent.json`: the agent's class and JSON values of its own, which its `load` reads.
 
+    Args:
+        values: by name; of what is no JSON value, those that `gfn_envs.files.json_values` knows can be among them.
+
     Raises:
         ValueError: a value is not one of JSON.
     """
     try:
-        text = json.dumps({"class": class_name(type(agent)), **values}, indent=1)
+        text = json.dumps({"class": class_name(type(agent)), **json_values(values)}, indent=1)
     except TypeError as error:
         raise ValueError(f"{type(agent).__name__} cannot be saved as JSON: {error}") from None
     write_whole(Path(folder) / AGENT_FILE, text)

@@ -327,14 +327,14 @@ def _bounds(played: Sequence[Trajectory], player: _Player, task: Task[Any, Any],
 def log_weights(trajectories: Sequence[Trajectory], agent: ProbabilisticAgent, beta: float = 1.0) -> np.ndarray:
     """Returns beta log R + sum of (log P_B - log P_F) of each trajectory, shape (trajectories,).
 
-    Equal prompts are asked once.
+    Equal prompts are asked once. A trajectory that broke off counts as a failure.
     """
     asked = list({(s.observation, s.admissible_actions): None for t in trajectories for s in t.steps})
     answers = told_probabilities(agent, [text for text, _ in asked], [legal for _, legal in asked])
     known = dict(zip(asked, answers, strict=True))
     weights = []
     for trajectory in trajectories:
-        weight = beta * trajectory.log_reward
+        weight = beta * trajectory.final_log_reward
         for step in trajectory.steps:
             legal = step.admissible_actions
             probability = float(known[step.observation, legal][legal.index(step.action)])

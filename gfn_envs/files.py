@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 LOCK_FILE = ".lock"
 """In a folder that one process at a time may fill."""
 
@@ -102,6 +104,23 @@ def check_own(path: str | os.PathLike[str], names: Collection[str]) -> None:
     others = sorted({entry.name for entry in Path(path).iterdir()} - set(names)) if Path(path).is_dir() else []
     if others:
         raise ValueError(f"'{path}' holds {others[0]!r}, which would be lost; name a new or an empty folder")
+
+
+def json_values(data: Any) -> Any:
+    """Returns what is the same after it was written as JSON and read again, as far as JSON has it.
+
+    Tuples become lists, paths texts, NumPy's numbers and arrays Python's, problems their fields, with their weight if
+    they are of a set. Anything else stays what it is.
+    """
+    if isinstance(data, Mapping):
+        return {key: json_values(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [json_values(value) for value in data]
+    if isinstance(data, np.generic | np.ndarray):
+        return data.tolist()
+    if isinstance(data, os.PathLike):
+        return os.fspath(data)
+    return json_values(data.to_json()) if hasattr(data, "to_json") else data
 
 
 def finite_json(data: Any) -> Any:

@@ -103,6 +103,10 @@ class ProblemSet(Generic[ProblemT]):
     def __iter__(self) -> Iterator[ProblemT]:
         return iter(self.problems)
 
+    def to_json(self) -> list[dict[str, Any]]:
+        """Returns the fields of all problems with their weights, which `gym.make` takes as `problems`."""
+        return [{**one.to_json(), "weight": weight} for one, weight in zip(self.problems, self.weights, strict=True)]
+
     def sample(self, rng: np.random.Generator) -> ProblemT:
         """Draws one problem by the weights."""
         return self.problems[bisect_right(self._cumulative, rng.random(), hi=len(self.problems) - 1)]

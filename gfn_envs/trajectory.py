@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gfn_envs.files import write_json_lines
+from gfn_envs.task import LOG_REWARD_FLOOR
 
 _OF_SOME = ("end_scores", "illegal_answer")
 """What only some trajectories have in a file."""
@@ -138,6 +139,11 @@ class Trajectory:
     end: str = ""
     end_scores: tuple[tuple[str, float], ...] = ()
     illegal_answer: str | None = None
+
+    @property
+    def final_log_reward(self) -> float:
+        """Log R of its end; one that broke off counts as a failure, whatever it was worth so far."""
+        return self.log_reward if self.complete else LOG_REWARD_FLOOR
 
     @property
     def actions(self) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import torch
 
 from gfn_agents import GFlowNetAgent
 from gfn_agents.language_model import LanguageModelPolicy
-from gfn_envs.problems import split_of
+from gfn_envs.problems import ProblemSet, save_problems, split_of
+from gfn_envs.tasks.game24 import Game24Problem
 from tests.test_language_model import byte_tokenizer, make_model
 
 SMALL = {"problems_per_step": 1, "samples_per_problem": 2, "replay_per_problem": 0}
@@ -136,6 +137,49 @@ def test_a_saved_agent_plays_without_its_training_problems(tmp_path):
     assert loaded.costs == made.costs
     with pytest.raises(ValueError, match=r"few\.jsonl"):
         loaded.learn(1)
+
+
+PROBLEMS = (Game24Problem((4, 6)), Game24Problem((3, 8)))
+
+
+@pytest.mark.parametrize(
+    "kept", [PROBLEMS, ProblemSet(PROBLEMS, (1.0, 3.0)), "a path"], ids=["problems", "set", "path"]
+)
+def test_keywords_that_json_does_not_have_are_kept_all_the_same(kept, tmp_path):
+    if kept == "a path":
+        kept = tmp_path / "few.jsonl"
+        save_problems(PROBLEMS, kept)
+
+    def made(**options):
+        policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+        game = {"count": np.int64(2), "problems": kept}
+        return GFlowNetAgent("gfn_envs/Game24-v0", policy, game, folder=tmp_path / "run", **SMALL, **options)
+
+    first = made(steps=np.int64(1), learning_rate=np.float32(0.25))
+    first.learn()
+    first.save(tmp_path / "agent")
+    loaded = GFlowNetAgent.load(tmp_path / "agent")
+    assert loaded.config == first.config
+    assert loaded.trainer.problems == first.trainer.problems == made().trainer.problems
+    assert {problem.id for problem in loaded.trainer.problems} == {problem.id for problem in PROBLEMS}
+    assert made(steps=2, learning_rate=0.25).resume().learn().trainer.steps_done == 2
+
+
+def test_a_run_does_not_go_on_with_other_problems_in_its_file(tmp_path):
+    path = tmp_path / "few.jsonl"
+    save_problems(PROBLEMS, path)
+
+    def made(**options):
+        policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
+        game = {"count": 2, "problems": str(path)}
+        return GFlowNetAgent("gfn_envs/Game24-v0", policy, game, folder=tmp_path / "run", **SMALL, **options)
+
+    made(steps=1).learn()
+    save_problems(PROBLEMS[:1], path)
+    with pytest.raises(ValueError, match=r"'.*few\.jsonl' has changed since the run was started; put the earlier one"):
+        made(steps=2).resume()
+    save_problems(PROBLEMS, path)
+    assert made(steps=2).resume().trainer.steps_done == 1
 
 
 def test_saving_does_not_delete_what_was_not_saved_there(agent, tmp_path):

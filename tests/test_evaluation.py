@@ -138,6 +138,14 @@ def test_sampled_and_exact_elbo_agree():
         assert importance_bounds(wrong)[0] != pytest.approx(one.scores["elbo"], abs=0.2)
 
 
+def test_what_broke_off_weighs_as_a_failure():
+    """Its partial reward is 1 where the rules have none: log Z would be found without a success."""
+    agent = Telling()
+    (broken,) = rollout(NumberLine(), agent, [NumberLineProblem(0, 3, 0, 5)], np.random.default_rng(0), max_steps=1)
+    assert broken.log_reward == 0
+    assert log_weights([broken], agent, beta=2.0) == pytest.approx([2.0 * math.log(1e-4) + math.log(2)])
+
+
 def test_the_exact_sampler_sees_log_z_in_every_sample_and_every_score_at_its_ceiling():
     agent = Perfect(Game24(count=3), SMALL)
     for exact in (False, True):

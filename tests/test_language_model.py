@@ -70,6 +70,17 @@ def prompts_and_actions():
     return [task.observe(state) for state in states], [task.actions(state) for state in states]
 
 
+def test_prompts_beyond_the_context_are_told():
+    """Learned positions end there; rotary ones go on, worse."""
+    asked = (["1" * 130], [("+", "-")])
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=128))
+    with pytest.raises(ValueError, match=r"have \d+ tokens, and the model has 128 positions; use fewer work"):
+        LanguageModelPolicy(model, byte_tokenizer()).log_probs(*asked)
+    turning = LlamaForCausalLM(LlamaConfig(**{**SMALL, "max_position_embeddings": 128}, intermediate_size=64))
+    with pytest.warns(UserWarning, match="longer than the 128 tokens that the model was made for"):
+        LanguageModelPolicy(turning, byte_tokenizer()).log_probs(*asked)
+
+
 @pytest.fixture(params=["llama", "qwen2", "gpt2"])
 def policy(request):
     return LanguageModelPolicy(make_model(request.param), byte_tokenizer(), row_budget=400)

@@ -242,6 +242,14 @@ def test_a_demonstration_that_chance_spoiled_is_not_shown(monkeypatch):
     assert [action for _, action in shown] == ["+"]
 
 
+def test_weights_hide_no_training_problem():
+    listed = tuple(gym.make(LINE, split="train").unwrapped.problems)[:3]
+    heavy = ProblemSet(listed, (1e12, 1.0, 1.0))
+    task = NumberLine()
+    shown = few_shot(task, heavy, 3, np.random.default_rng(0))
+    assert {task.observe(task.reset(problem)) for problem in listed} <= {observation for observation, _ in shown}
+
+
 def test_there_must_be_training_problems_with_a_solution():
     rng = np.random.default_rng(0)
     env = gym.make(LINE, split="test").unwrapped
@@ -292,6 +300,15 @@ def test_a_ready_policy_keeps_its_template_in_files():
     more = GFlowNetAgent(LINE, agent.policy, few_shot=1, **SMALL)
     assert more.template.examples[: len(EXAMPLES)] == EXAMPLES
     assert more.template == agent.policy.template != CHAT
+
+
+def test_agents_on_one_policy_have_one_template(tmp_path):
+    """What an agent plays is what it saves."""
+    first = GFlowNetAgent(LINE, LanguageModelPolicy(tiny(), chat_tokenizer(), CHAT), few_shot=1, **SMALL)
+    second = GFlowNetAgent(LINE, first.policy, few_shot=1, **SMALL)
+    assert first.template == second.template == first.policy.template
+    first.save(tmp_path / "agent")
+    assert GFlowNetAgent.load(tmp_path / "agent").template == first.policy.template
 
 
 def test_an_agent_file_from_before_still_loads(model_folder, tmp_path):

@@ -86,6 +86,17 @@ def test_drawing_by_reward_has_exactly_these_probabilities():
         assert counts[first + second] / 210 == pytest.approx(p[first] * p[second] / (1 - p[first]), abs=1e-12)
 
 
+def test_what_broke_off_is_drawn_as_a_failure():
+    replay = ReplayBuffer(8, kind="reward")
+    solved, failed = made("a"), made("b", success=False, log_reward=math.log(1e-4))
+    broken = replace(made("c", solution="", success=False), complete=False)
+    replay.add((solved, failed, broken))
+    share = 1 / (1 + 2e-4)
+    grid = (np.arange(2000) + 0.5) / 2000
+    drawn = [replay.sample("p", 1, Grid([value]))[0].actions for value in grid]
+    assert drawn.count(("a",)) / len(drawn) == pytest.approx(share, abs=1e-3)
+
+
 def test_alpha_weighs_the_reward():
     replay = ReplayBuffer(10, kind="reward", alpha=2.0)
     replay.add(made(letter, log_reward=math.log(reward)) for letter, reward in zip("abc", (1, 2, 4), strict=True))

@@ -30,6 +30,7 @@ from gfn_envs.metrics import total_variation
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import rollout
 from gfn_envs.stochastic import HiddenFields
+from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks.blackjack import BlackJack, BlackJackProblem
 from gfn_envs.tasks.blocksworld import BlocksWorld
 from gfn_envs.tasks.game24 import Game24, Game24Problem
@@ -129,6 +130,24 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_by_bit(tmp_path):
     assert resumed == losses[2:]
     for name, tensor in weights(unbroken).items():
         assert torch.equal(tensor, weights(second)[name]), name
+
+
+def test_an_interrupted_trainer_itself_goes_on_from_its_checkpoint(tmp_path):
+    """As in a notebook: what was stored after the checkpoint must not stay in replay."""
+    unbroken, broken = small_trainer(tmp_path / "unbroken"), small_trainer(tmp_path / "broken")
+    unbroken.run()
+
+    def interrupt(report):
+        if report.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(interrupt)
+    broken.load_checkpoint(list_checkpoints(tmp_path / "broken")[-1])
+    assert broken.steps_done == 2
+    broken.run()
+    for name, tensor in weights(unbroken).items():
+        assert torch.equal(tensor, weights(broken)[name]), name
 
 
 def test_training_changes_the_policy_and_counts_what_it_costs():
@@ -320,6 +339,15 @@ def test_incomplete_trajectories_train_through_the_trainer():
     trainer.run(reports.append)
     assert reports[-1].environment_steps <= 3 * 4 * 8 * 2
     assert policy.log_flows.grad.abs().max() > 0
+
+
+def test_what_breaks_off_counts_as_a_failure():
+    """Its partial reward is 1 where the rules have none, which is no success."""
+    policy = table_for(enumerate_states(LINE, WALK))
+    config = TrainConfig(objective="detailed_balance", max_steps=1, replay_per_problem=0)
+    report = Trainer(LINE, ProblemSet((WALK,)), policy, config).step()
+    assert report.success == 0
+    assert report.log_reward == pytest.approx(LOG_REWARD_FLOOR)
 
 
 def test_ratios_are_to_the_policy_before_the_first_update():
@@ -535,6 +563,17 @@ def test_learning_rates_fall_to_zero_just_after_the_last_step(kind, last):
     assert [flow for _, flow in rates] == pytest.approx([rate / 10 for rate in model]), "the flow head's rate is .01"
 
 
+def test_training_on_at_a_learning_rate_of_zero_is_refused():
+    trainer = wired(lr_scheduler_type="linear", steps=3)
+    trainer.run()
+    with pytest.raises(ValueError, match=r"learning rate of zero after steps=3, .* step 5; set steps=5, or lr_sched"):
+        trainer.run(until=5)
+    assert trainer.steps_done == 3
+    lasting = wired(steps=3)
+    lasting.run(until=5)
+    assert lasting.steps_done == 5
+
+
 def test_constant_learning_rates_are_left_to_a_schedule_of_the_caller():
     trainer = wired(learning_rate=0.1, steps=3)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(trainer.optimizer, 0.5)
@@ -581,6 +620,20 @@ def test_training_stops_at_the_distance_and_says_it(tmp_path):
         assert one.steps_done == done + 2, "it trains on if that is asked for"
 
 
+def test_the_distance_of_a_relative_objective_is_to_its_own_target():
+    graph = enumerate_states(GAME, PUZZLE)
+    policy = table_for(graph)
+    with torch.no_grad():
+        policy.logits.normal_(generator=torch.Generator().manual_seed(0))
+    config = TrainConfig(objective="relative_trajectory_balance", distance_every=1, beta=2.0)
+    meter = Trainer(GAME, ProblemSet((PUZZLE,)), policy, config).meter
+    reached = graph.reached(graph.policy_of(policy))
+    rewarded = reached * np.exp(2.0 * graph.log_rewards)
+    target = rewarded / rewarded.sum()
+    assert meter.measure(policy) == pytest.approx(total_variation(reached, target))
+    assert total_variation(target, graph.target(2.0)) > 0.1, "the target of the other objectives is another one"
+
+
 def test_a_request_to_stop_ends_one_run_only(tmp_path):
     trainer = wired(tmp_path, steps=9)
 
@@ -607,6 +660,9 @@ def test_a_distance_that_cannot_be_known_is_refused():
         ({"lr_scheduler_type": "polynomial"}, "lr_scheduler_type must be one of constant, linear, cosine"),
         ({"local_search": "best"}, "local_search must be one of none, greedy, metropolis"),
         ({"epsilon_end": 2.0}, "epsilon_end"),
+        ({"temperature": 0.0, "epsilon_end": 0.5}, "as at step 0, plays one trajectory again"),
+        ({"temperature_end": 0.0, "schedule_steps": 7}, "as at step 7, plays one trajectory again"),
+        ({"temperature_end": 0.0, "epsilon": 0.5, "epsilon_end": 0.0}, "as at step 100"),
         ({"temperature": 0.0, "temperature_end": 1.0, "schedule": "exponential"}, "exponential"),
         ({"objective": "grpo", "epsilon": 0.0, "replay_per_problem": 0, "repellence": 1.0}, "set repellence=0"),
     ],
