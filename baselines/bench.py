@@ -23,13 +23,13 @@ from baselines.cells import (
     CellResult,
     Failure,
     Outcome,
+    changed_files,
     evaluation_problems,
     question,
-    same_files,
     training_keywords,
 )
 from baselines.suites import Suite, parse_suite
-from gfn_envs.agents import agent_maker, agent_names
+from gfn_envs.agents import agent_maker, agent_names, check_can_be_kept
 from gfn_envs.files import LOCK_FILE, check_folder, write_whole
 
 SUITE_FILE, RUN_FILE = "suite.yaml", "run.json"
@@ -62,6 +62,7 @@ def check_cells(cells: Iterable[Cell]) -> None:
                 "score it by gfn evaluate, and hold it against others by gfn compare"
             )
         make = agent_maker(contestant.agent)
+        check_can_be_kept(make)
         try:
             inspect.signature(make).bind(**contestant.options)
         except TypeError as error:
@@ -105,6 +106,8 @@ def run_suite(
     check_folder(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / SUITE_FILE).is_file():
         raise ValueError(f"'{folder}' is not empty and not the folder of a benchmark run; choose another --output")
+    if (folder / RUN_FILE).is_file() and (name := _suite_of(folder).name) != suite.name:
+        raise ValueError(f"'{folder}' holds the suite {name!r}, and not {suite.name!r}; choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK_FILE, timeout=0):
@@ -142,12 +145,15 @@ class Run:
         cells: the suite's cells.
         outcomes: one a cell: a result, a failure, or None if it has not been run. A result is an earlier one, with
             another description than the cell's, where tuned options or the embedded policy changed since.
+        changed: one a cell: where it has not been run with its files and modules as they are now, but with earlier
+            ones, the names of those.
     """
 
     suite: Suite
     commands: tuple[str, ...]
     cells: tuple[Cell, ...]
     outcomes: tuple[Outcome | None, ...]
+    changed: tuple[tuple[str, ...], ...]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -166,18 +172,25 @@ def read_run(folder: Path) -> Run:
     file, about = folder / SUITE_FILE, folder / RUN_FILE
     if not file.is_file() or not about.is_file():
         raise ValueError(f"'{folder}' is not the folder of a benchmark run: it has no {SUITE_FILE}")
-    written = _json(about)
-    suite = parse_suite(file.read_text(encoding="utf-8"), Path(written["suite"]))
+    written, suite = _json(about), _suite_of(folder)
     cells = tuple(suite_cells(suite))
     outcomes = [_read(folder, cell) for cell in cells]
+    changed: list[tuple[str, ...]] = [()] * len(cells)
     if None in outcomes:
         earlier = _earlier_results(folder, {cell.key for cell in cells})
         for place, cell in enumerate(cells):
             if outcomes[place] is None:
                 now = cell.description
                 found = earlier.get(question(now), [])
-                outcomes[place] = next((one for one in found if same_files(now, one.description)), None)
-    return Run(suite, tuple(written.get("commands", ())), cells, tuple(outcomes))
+                differing = [tuple(changed_files(now, one.description)) for one in found]
+                outcomes[place] = found[differing.index(())] if () in differing else None
+                changed[place] = next(iter(differing), ()) if outcomes[place] is None else ()
+    return Run(suite, tuple(written.get("commands", ())), cells, tuple(outcomes), tuple(changed))
+
+
+def _suite_of(folder: Path) -> Suite:
+    """Returns the suite that a run folder was filled with last, as it was read then."""
+    return parse_suite((folder / SUITE_FILE).read_text(encoding="utf-8"), Path(_json(folder / RUN_FILE)["suite"]))
 
 
 def _earlier_results(folder: Path, keys: Collection[str]) -> dict[str, list[CellResult]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from rich.text import Text
 
 from baselines.arena_results import COMPARED, ArenaResults, Comparison
 from baselines.bench import read_run
+from baselines.bench_csv import problems_csv, scores_csv
 from baselines.bench_exhibits import Found
 from baselines.bench_plots import diversity_plot, rank_plot
 from baselines.bench_results import BenchResults, summarise_run
@@ -57,13 +56,14 @@ _CREATIVITY = ("creativity", "share of all solutions found by anyone that only t
 
 
 def load_and_report(folder: Path) -> tuple[BenchResults, Path]:
-    """Writes report.html, report.md, scores.csv and results.json of a run folder; returns what they say, and the page.
+    """Writes the report of a run folder, as a page and as data; returns what it says, and the page.
 
     Raises:
         ValueError: it is no run folder, or nothing in it is finished.
     """
-    results = summarise_run(read_run(folder))
-    for name, text in report_files(results).items():
+    run = read_run(folder)
+    results = summarise_run(run)
+    for name, text in {**report_files(results), "problems.csv": problems_csv(run)}.items():
         write_whole(folder / name, text)
     return results, folder / PAGE_FILE
 
@@ -72,7 +72,7 @@ def report_files(results: BenchResults) -> dict[str, str]:
     """Returns the text of each file that shows results."""
     return {
         RESULTS_FILE: json.dumps(finite_json(results.to_json()), indent=1, allow_nan=False) + "\n",
-        "scores.csv": csv_report(results),
+        "scores.csv": scores_csv(results),
         "report.md": markdown_report(results),
         PAGE_FILE: html_report(results),
     }
@@ -360,22 +360,3 @@ def markdown_report(results: BenchResults) -> str:
 
 def _markdown_commands(results: BenchResults) -> str:
     return "".join(f"{markdown_text(command)}\n\n" for command in results.commands)
-
-
-def csv_report(results: BenchResults) -> str:
-    """Returns one line for every environment, agent and score: value and interval, and the costs alike."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["environment", "agent", "score", "value", "low", "high"])
-    for arena in results.arenas:
-        for agent in arena.results.rows:
-            for name, estimate in agent.scores.items():
-                cells = ["" if math.isnan(v) else v for v in (estimate.value, estimate.low, estimate.high)]
-                writer.writerow([arena.name, agent.name, name, *cells])
-            for name, cost in agent.costs.items():
-                writer.writerow([arena.name, agent.name, f"cost_{name}", "" if math.isnan(cost) else cost, "", ""])
-        for quoted in results.quoted:
-            if quoted.environment == arena.name:
-                for name, value in quoted.scores.items():
-                    writer.writerow([arena.name, f"{quoted.agent} (quoted from {quoted.source})", name, value, "", ""])
-    return buffer.getvalue()

@@ -16,7 +16,7 @@ from baselines.arena_results import ArenaResults, arena_results
 from baselines.bench import Run
 from baselines.bench_tables import Tables
 from baselines.bench_verdicts import Verdict, verdicts
-from baselines.cells import CellResult, Failure
+from baselines.cells import CellResult, Failure, identity
 from baselines.statistics import normalised, rank_distribution
 from baselines.suites import Quoted
 
@@ -77,8 +77,10 @@ def summarise_run(run: Run) -> BenchResults:
         ValueError: no cell has a result.
     """
     if not any(isinstance(outcome, CellResult) for outcome in run.outcomes):
+        changed = sorted({name for names in run.changed for name in names})
+        since = f" with {', '.join(changed)} as changed since" if changed else ""
         raise ValueError(
-            f"no cell of the suite {run.suite.name!r} has a result yet; run gfn bench until one is finished"
+            f"no cell of the suite {run.suite.name!r} has a result yet{since}; run gfn bench until one is finished"
         )
     tables = [Tables.of(run, arena) for arena in run.suite.environments]
     arenas = tuple(arena_results(table) for table in tables if table.agents)
@@ -133,13 +135,15 @@ def _failures(run: Run) -> tuple[str, ...]:
         for cell, outcome in zip(run.cells, run.outcomes, strict=True)
         if isinstance(outcome, Failure)
     ]
-    agents, waiting = {cell.contestant.name for cell in run.cells}, dict[tuple[str, str], list[str]]()
-    for cell, outcome in zip(run.cells, run.outcomes, strict=True):
+    agents = {cell.contestant.name for cell in run.cells}
+    waiting: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for cell, outcome, changed in zip(run.cells, run.outcomes, run.changed, strict=True):
         if outcome is None:
-            waiting.setdefault((cell.arena.name, cell.contestant.name), []).append(str(cell.seed))
+            waiting.setdefault((cell.arena.name, cell.contestant.name, changed), []).append(str(cell.seed))
     alike: dict[tuple[str, str], list[str]] = {}
-    for (arena, agent), seeds in waiting.items():
-        alike.setdefault((arena, ", ".join(seeds)), []).append(agent)
+    for (arena, agent, changed), seeds in waiting.items():
+        since = f", as {', '.join(changed)} changed since" if changed else ""
+        alike.setdefault((arena, f"{', '.join(seeds)}{since}"), []).append(agent)
     unfinished = (
         f"{arena}, {'all agents' if set(missing) == agents else ', '.join(missing)}: not run yet with seed {seeds}"
         for (arena, seeds), missing in alike.items()
@@ -153,7 +157,10 @@ def _notes(run: Run) -> tuple[str, ...]:
     for cell, outcome in zip(run.cells, run.outcomes, strict=True):
         if not isinstance(outcome, CellResult):
             continue
-        for note in (*outcome.notes, *([_EARLIER] if outcome.description != cell.description else [])):
+        for note in (
+            *outcome.notes,
+            *([_EARLIER] if identity(outcome.description) != identity(cell.description) else []),
+        ):
             agents = about.setdefault((cell.arena.name, note), [])
             if cell.contestant.name not in agents:
                 agents.append(cell.contestant.name)

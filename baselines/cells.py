@@ -22,7 +22,7 @@ import numpy as np
 from baselines.suites import Arena, Contestant, Problems
 from baselines.tuned import POLICY_METHODS, tuned
 from gfn_agents.default_policy import default_policy_digest
-from gfn_envs.agents import Budget, TrainableAgent, costs_of, load_agent
+from gfn_envs.agents import Budget, TrainableAgent, check_can_be_kept, costs_of, curve_of, load_agent
 from gfn_envs.env import TextEnv
 from gfn_envs.evaluation import ProblemEvaluation, evaluate_agent
 from gfn_envs.files import content_digest, finite_json, number_from_json, write_whole
@@ -57,7 +57,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """What names its files: the hash of everything that decides the result, and not of shown names."""
-        text = json.dumps(self.description, sort_keys=True)
+        text = json.dumps(identity(self.description), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -112,15 +112,26 @@ class Cell:
         )
 
 
+def identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a description in which what a problem file holds stands for its place, so that a project can be moved."""
+    read, arena = description.get("files", {}), dict(description["arena"])
+    files = {arena[part]["file"] for part in ("train", "evaluation")}
+    for part in ("train", "evaluation"):
+        arena[part] = {**arena[part], "file": read.get(arena[part]["file"], arena[part]["file"])}
+    others = {name: digest for name, digest in read.items() if name not in files}
+    rest = {name: value for name, value in description.items() if name != "files"}
+    return {**rest, "arena": arena, **({"files": others} if others else {})}
+
+
 def question(description: Mapping[str, Any]) -> str:
     """Returns what a description asks for, whatever the tuned options and the embedded policy were then."""
     return json.dumps([description.get(name) for name in _ASKED], sort_keys=True)
 
 
-def same_files(now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
-    """Says whether two descriptions read the same files, as far as those of the first are still there."""
+def changed_files(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """Returns what two descriptions read otherwise, as far as the files of the first are still there."""
     read = then.get("files", {})
-    return all(read.get(name) == digest for name, digest in now.get("files", {}).items())
+    return [name for name, digest in now.get("files", {}).items() if read.get(name) != digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +229,7 @@ def _trained(cell: Cell, agents: Path | None) -> tuple[Agent, dict[str, float], 
     """Returns the agent, what its training cost, and its learning curve."""
     agent = load_agent(cell.contestant.agent, **cell.contestant.options)
     if not isinstance(agent, TrainableAgent):
+        check_can_be_kept(agent)
         return agent, {}, ()
     home = agents / cell.key if agents else None
     if home is not None and (home / _TRAINING_FILE).is_file():
@@ -227,7 +239,7 @@ def _trained(cell: Cell, agents: Path | None) -> tuple[Agent, dict[str, float], 
     agent.learn(cell.arena.id, cell.arena.budget, cell.seed, training_keywords(cell.arena))
     said = {name: value for name, value in costs_of(agent).items() if name not in _MEASURED}
     costs = {**said, **started.spent("training")}
-    curve = tuple(dict(row) for row in getattr(agent, "curve", ()))
+    curve = curve_of(agent)
     if home is not None:
         agent.save(home / "agent")
         training = {"costs": costs, "curve": curve}

@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecFrameStack, VecNormalize
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 
-import gfn_envs  # noqa: F401  # registers the ids
 from gfn_envs.agents import SamplingAgent
+from gfn_envs.env import TextEnv
+from gfn_envs.making import make_text_env
 from gfn_envs.wrappers import DiscreteActions, Encode, TokenObservation
 
 LogitsOf = Callable[[Sequence[str], Sequence[Sequence[str]]], Tensor]
@@ -38,7 +39,8 @@ class SB3Agent(SamplingAgent):
     >>> agent = SB3Agent(model, "gfn_envs/Game24-v0")
 
     The model's own `save` keeps it, and `SB3Agent(DQN.load(file), ...)` brings it back; `load` of
-    Stable-Baselines3 unpickles, so use it on files of your own only.
+    Stable-Baselines3 unpickles, so use it on files of your own only. A model that learned behind `VecNormalize` or
+    `VecFrameStack` is refused; of a file it cannot be told, so do not name one.
 
     Args:
         model: trained on `DiscreteActions` within `TokenObservation`, by any algorithm with a policy
@@ -48,13 +50,15 @@ class SB3Agent(SamplingAgent):
         encode: the function from a text to token ids that the model learned with.
 
     Raises:
-        ValueError: the model learned on another view, or has no policy of one step over indices.
+        ValueError: the model learned on another view or behind a wrapper that changed it, or has no policy of one
+            step over indices.
     """
 
     def __init__(
         self, model: Any, env_id: str, env_kwargs: Mapping[str, Any] | None = None, encode: Encode | None = None
     ) -> None:
         name = type(model).__name__
+        _check_unwrapped(name, model.get_env())
         if isinstance(model.policy, RecurrentActorCriticPolicy):
             raise ValueError(
                 f"{name} keeps a hidden state for each episode, and an agent sees texts only; "
@@ -79,6 +83,16 @@ class SB3Agent(SamplingAgent):
         """Returns the probabilities of the legal actions, see `legal_probabilities`."""
         logits_of = partial(policy_logits, self.model.policy, self._view)
         return legal_probabilities(logits_of, observations, admissible_actions)
+
+
+def _check_unwrapped(name: str, env: Any) -> None:
+    """Raises ValueError if a model learned behind a wrapper that changes what it sees, which spaces need not show."""
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecNormalize | VecFrameStack):
+            raise ValueError(
+                f"{name} learned behind {type(env).__name__}, and an agent is asked with texts alone; train it without"
+            )
+        env = env.venv
 
 
 def legal_probabilities(
@@ -156,24 +170,23 @@ def token_env(
             in bytes, which no byte-level tokenizer exceeds.
     """
     env = text_env(env_id, env_kwargs)
-    task = env.unwrapped.task  # type: ignore[attr-defined]
+    widest = max(len(character.encode()) for character in env.task.charset)
     return TokenObservation(
         DiscreteActions(env),
         encode or encode_by_default,
         vocabulary_size or default_vocabulary_size(),
-        observation_length or task.max_observation_length,
-        action_length or task.max_action_length,
+        observation_length or widest * env.task.max_observation_length,
+        action_length or widest * env.task.max_action_length,
     )
 
 
-def text_env(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env[str, str]:
+def text_env(env_id: str, env_kwargs: Mapping[str, Any]) -> TextEnv[Any, Any]:
     """Returns the environment with the texts that `gfn_envs.rollout` shows to agents.
 
     Where the texts hold the history they are those of the game, which may tell news only.
     """
-    memory = {} if env_kwargs.get("history") is not None else {"memoryless": True}
-    env: gym.Env[str, str] = gym.make(env_id, disable_env_checker=True, **{**env_kwargs, **memory})
-    return env
+    env = make_text_env(env_id, {**env_kwargs})
+    return env if env_kwargs.get("history") is not None else env.memoryless()
 
 
 def encode_by_default(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,10 @@ class Entry:
         values = self._value(key, (dict,), "a mapping such as {difficulty: easy}", {})
         if not all(isinstance(name, str) for name in values):
             raise ValueError(f"{self.at(key)}: names of keywords must be texts, got {_shown(list(values))}")
+        try:
+            json.dumps(values)
+        except TypeError as error:  # a date, which YAML has and results have not
+            raise ValueError(f"{self.at(key)} must be numbers, texts, lists and mappings: {error}") from None
         return dict(values)
 
     def entry(self, key: str) -> Entry:

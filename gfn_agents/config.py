@@ -174,8 +174,8 @@ def check_config(config: TrainConfig) -> None:
     for when in (0, config.schedule_steps):
         if not (temperature.at(when) or epsilon.at(when)):
             raise ValueError(
-                f"temperature 0 without epsilon, as at step {when}, plays one trajectory again and again; "
-                "set epsilon, or a temperature above 0"
+                f"temperature 0 plays one trajectory again and again, as at step {when}; set epsilon, or a temperature "
+                "above 0"
             )
     if config.stop_at_distance and not config.distance_every:
         raise ValueError("stop_at_distance needs measurements; set distance_every to at least 1")

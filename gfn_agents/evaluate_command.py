@@ -95,13 +95,14 @@ def evaluate(
     }
     evaluated = tuple(progress(found, len(chosen), "evaluating"))
     evaluation = Evaluation(agent, env, samples, k, seed, beta, exact, settings, evaluated)
-    if output is not None:
-        write_folder(output, evaluation.files())
     if json:
         print_json(evaluation.to_json())
+    else:
+        _print(evaluation)
+    if output is None:
         return
-    _print(evaluation)
-    if output is not None:
+    write_folder(output, evaluation.files())  # a full disk does not take the table away
+    if not json:
         sys.stdout.write(
             f"All of it is in '{output}'; next, for a page with plots: {shlex.join(['gfn', 'report', str(output)])}\n"
         )

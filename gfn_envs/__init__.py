@@ -3,11 +3,10 @@
 Importing the package registers every environment: `gym.make("gfn_envs/Game24-v0")`.
 """
 
-import gymnasium as gym
-
 from gfn_envs._version import __version__
 from gfn_envs.actions import IllegalActionError, read_action
 from gfn_envs.env import TextEnv
+from gfn_envs.making import register_task
 from gfn_envs.problems import GeneratedProblems, ProblemSet, load_problems, save_problems, split_of
 from gfn_envs.task import Problem, Task
 from gfn_envs.tasks import TASKS
@@ -24,14 +23,10 @@ __all__ = [
     "__version__",
     "load_problems",
     "read_action",
+    "register_task",
     "save_problems",
     "split_of",
 ]
 
 for _name in TASKS:
-    gym.register(
-        id=f"gfn_envs/{_name}-v0",
-        entry_point="gfn_envs.making:make_env",
-        vector_entry_point="gfn_envs.vector:TextVectorEnv",
-        kwargs={"task": _name},
-    )
+    register_task(f"gfn_envs/{_name}-v0", _name)

@@ -125,9 +125,40 @@ class TrainableAgent(Agent, Protocol):
         ...
 
 
+def check_can_be_kept(agent: Agent | MakeAgent) -> None:
+    """Raises ValueError if an agent, or its class, has learn without save and load: it would be scored untrained."""
+    missing = [name for name in ("save", "load") if hasattr(agent, "learn") and not hasattr(agent, name)]
+    if missing:
+        kind = agent if isinstance(agent, type) else type(agent)
+        raise ValueError(
+            f"{kind.__name__} has learn and no {' and no '.join(missing)}, so that gfn bench cannot train it; add what "
+            "is missing, or rename learn if it is to be scored as it is"
+        )
+
+
 def costs_of(agent: Agent) -> dict[str, float]:
-    """Returns what an agent says that its training has used up so far, empty if it says nothing."""
-    return {name: float(value) for name, value in getattr(agent, "costs", {}).items()}
+    """Returns what an agent says that its training has used up so far, empty if it says nothing.
+
+    Raises:
+        ValueError: it says something else than numbers by name.
+    """
+    return _numbers(agent, "costs", getattr(agent, "costs", {}))
+
+
+def curve_of(agent: Agent) -> tuple[dict[str, float], ...]:
+    """Returns the rows of an agent's learning curve, empty if it has none.
+
+    Raises:
+        ValueError: a row is something else than numbers by name.
+    """
+    return tuple(_numbers(agent, "curve", row) for row in getattr(agent, "curve", ()))
+
+
+def _numbers(agent: Agent, what: str, values: Any) -> dict[str, float]:
+    try:
+        return {str(name): float(value) for name, value in values.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{type(agent).__name__}.{what} must be numbers by name, got {values!r:.80}") from None
 
 
 class FunctionAgent:
@@ -184,8 +215,8 @@ def register_agent(name: str) -> Callable[[MakeT], MakeT]:
         ValueError: the name could be mistaken for a path or a class, or is taken.
     """
 
-    if not name or set(name) & set(":/\\"):
-        raise ValueError(f"the name of an agent must be without ':' and '/', got {name!r}")
+    if not name.strip() or set(name) & set(":/\\"):
+        raise ValueError(f"the name of an agent must be a text without ':' and '/', got {name!r}")
     if name in _installed():
         raise ValueError(f"the agent {name!r} is installed already; choose another name")
 
@@ -345,7 +376,8 @@ def saved_class(folder: str | os.PathLike[str]) -> type[Agent]:
     if module not in sys.modules and module.partition(".")[0] not in providers:
         raise ValueError(
             f"'{folder}' was saved by {name!r}, which is of no installed package with agents (entry-point group "
-            f"{AGENTS_GROUP}); install that package, or import the class and call its load"
+            f"{AGENTS_GROUP}); install that package, or load it in a module of your own, as in "
+            f"agent = {attribute or 'Class'}.load('{folder}'), and name it as module:agent"
         )
     try:
         found = getattr(import_module(module), attribute)

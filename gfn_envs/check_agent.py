@@ -23,7 +23,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfn_envs.actions import read_action
-from gfn_envs.agents import AGENT_FILE, Budget, TrainableAgent, is_model_folder, read_agent_file
+from gfn_envs.agents import (
+    AGENT_FILE,
+    Budget,
+    TrainableAgent,
+    check_can_be_kept,
+    costs_of,
+    curve_of,
+    is_model_folder,
+    read_agent_file,
+)
 from gfn_envs.checks import Check
 from gfn_envs.env import Snapshot, TextEnv
 from gfn_envs.making import make_text_env
@@ -154,10 +163,14 @@ def _trained(
     return agent
 
 
-def _learns_otherwise(agent: Agent) -> Remark | None:
-    """Returns why `learn` is not called, None where it can be."""
+def _learns_otherwise(agent: Agent) -> str | None:
+    """Returns why `learn` is not called, None where it can be; a remark where that is nobody's mistake."""
     if not isinstance(agent, TrainableAgent):
-        return Remark("not checked: the agent lacks learn, save or load")
+        try:
+            check_can_be_kept(agent)
+        except ValueError as error:
+            return str(error)
+        return Remark("not checked: the agent has no learn")
     names = list(inspect.signature(agent.learn).parameters)
     if names[:3] == ["env_id", "budget", "seed"]:
         return None
@@ -378,6 +391,14 @@ def _the_seed_decides(subject: Subject) -> Iterator[str]:
         yield f"two agents trained with the same seed: {difference}"
 
 
+def _what_it_tells_is_numbers(subject: Subject) -> Iterator[str]:
+    for tell in (costs_of, curve_of):
+        try:
+            tell(subject.agent)
+        except ValueError as error:
+            yield str(error)
+
+
 def _the_budget_is_kept(subject: Subject) -> Iterator[str]:
     """A budget of one step shows the agent's batch; a larger one must be used, and kept within a batch.
 
@@ -414,5 +435,6 @@ RULES: dict[str, Rule] = {
     "it plays what its probabilities say": _it_plays_what_it_says,
     "a loaded agent plays as the saved one": _saved_is_loaded,
     "equal seeds give equal agents": _the_seed_decides,
+    "costs and curve are numbers by name": _what_it_tells_is_numbers,
     "a budget is kept": _the_budget_is_kept,
 }

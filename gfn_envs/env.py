@@ -251,6 +251,12 @@ class TextEnv(gym.Env[str, str], Generic[ProblemT, StateT]):
         self._episode.restore(snapshot)
         return self._observation(), self._info(NOT_PLAYED)
 
+    def memoryless(self) -> TextEnv[ProblemT, Any]:
+        """Returns a new environment with the texts that agents without memory are shown, see `Task.memoryless`."""
+        copy = TextEnv(self.task.memoryless(), self.problems, self._episode.options, self.render_mode)
+        copy.spec = self.spec
+        return copy
+
     def clone(self) -> TextEnv[ProblemT, StateT]:
         """Returns an independent environment in the same state, its chance included.
 

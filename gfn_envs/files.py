@@ -24,8 +24,12 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f"{final.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, final)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, final)
+    except OSError as error:  # a full disk names no file
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def write_folder(path: str | os.PathLike[str], files: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from gfn_envs.env import EnvOptions, TextEnv
 from gfn_envs.hints import did_you_mean
@@ -24,15 +25,35 @@ _WITHOUT_EFFECT = {
     "max_episode_steps": "episodes are played to the end that the rules have",
 }
 """Keywords of `gym.make` that do nothing where the bare environment is taken, with the reason."""
+_OF_GYMNASIUM = (PassiveEnvChecker, OrderEnforcing)
+"""Wrappers that look on and change nothing."""
+
+
+def register_task(env_id: str, task: str | type[Task[Any, Any]]) -> None:
+    """Registers the environment of a task, single and vector, with all keywords that `make_env` takes.
+
+    >>> gfn_envs.register_task("Coins-v0", Coins)
+    >>> gym.make("Coins-v0", split="test", history="all")
+
+    Args:
+        env_id: as Gymnasium has them, with a version.
+        task: a class of rules, or its name in the table `gfn_envs.tasks.TASKS`.
+    """
+    gym.register(
+        id=env_id,
+        entry_point="gfn_envs.making:make_env",
+        vector_entry_point="gfn_envs.vector:TextVectorEnv",
+        kwargs={"task": task},
+    )
 
 
 def build(
-    task: str, problems: Any, split: str, options: Mapping[str, Any]
+    task: str | type[Task[Any, Any]], problems: Any, split: str, options: Mapping[str, Any]
 ) -> tuple[Task[Any, Any], ProblemSource[Any], EnvOptions]:
     """Turns the keywords of `gym.make` into a task, its problems and the shell's options.
 
     Args:
-        task: name in the table `gfn_envs.tasks.TASKS`.
+        task: a class of rules, or its name in the table `gfn_envs.tasks.TASKS`.
         problems: path of a problem file, problems or their JSON fields (with a `"weight"`, if they have one),
             a ready set, or None for the family that the options describe.
         split: "train", "validation", "test" or "all".
@@ -41,13 +62,13 @@ def build(
             `memoryless=True` for texts that need no memory (`Task.memoryless`); `history`, how many earlier
             turns the texts show, or "all" (`gfn_envs.with_history`).
     """
-    if task not in TASKS:
+    if isinstance(task, str) and task not in TASKS:
         raise ValueError(
             f"there is no task {task!r} (tasks: {', '.join(TASKS)}); the environment's id says which it is"
         )
     if type(options.get("memoryless", False)) is not bool:
         raise ValueError(f"memoryless must be True or False, got {options['memoryless']!r}")
-    task_type = TASKS[task]()
+    task_type = TASKS[task]() if isinstance(task, str) else task
     shell_names = tuple(EnvOptions.__dataclass_fields__)
     check_options(task_type, options, (*shell_names, *_BUILD_OPTIONS))
     shell = EnvOptions(**{key: value for key, value in options.items() if key in shell_names})
@@ -86,7 +107,11 @@ def _problem_source(task: Task[Any, Any], problems: Any) -> ProblemSource[Any]:
 
 
 def make_env(
-    task: str, problems: Any = None, split: str = "all", render_mode: str | None = None, **options: Any
+    task: str | type[Task[Any, Any]],
+    problems: Any = None,
+    split: str = "all",
+    render_mode: str | None = None,
+    **options: Any,
 ) -> TextEnv[Any, Any]:
     """Entry point of every registered environment; see `build` for the keywords."""
     rules, source, shell = build(task, problems, split, options)
@@ -117,13 +142,14 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     Raises:
         gymnasium.error.NameNotFound: it is not registered.
         TypeError: it does not take these keywords.
-        ValueError: it is registered, but is no text environment of this kind; or a keyword would have no effect.
+        ValueError: it is registered, but is no text environment of this kind, or one inside of wrappers, which
+            rollouts and everything exact would leave out; or a keyword would have no effect.
     """
     check_keywords(env_kwargs, "env_kwargs")
     if ":" in env_id:
         look_in_working_folder()
     try:
-        env = gym.make(env_id, **env_kwargs).unwrapped
+        made = gym.make(env_id, **env_kwargs)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
@@ -134,6 +160,14 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     except gym.error.NameNotFound as error:
         hint = "" if "Did you mean" in str(error) else did_you_mean(env_id, gym.registry, "; gfn envs lists all")
         raise gym.error.NameNotFound(f"{str(error).rstrip('.')}{hint}") from None
-    if not isinstance(env, TextEnv):
+    if not isinstance(made.unwrapped, TextEnv):
         raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")
-    return env
+    layer = made
+    while isinstance(layer, gym.Wrapper):
+        if not isinstance(layer, _OF_GYMNASIUM):
+            raise ValueError(
+                f"'{env_id}' is registered with the wrapper {type(layer).__name__}, which play without Gymnasium and "
+                "exact analysis would leave out; register it without, and put what it does into the Task"
+            )
+        layer = layer.env
+    return made.unwrapped

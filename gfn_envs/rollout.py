@@ -58,7 +58,13 @@ def told_probabilities(
         ValueError: they are not one distribution over the legal actions for each observation.
     """
     answers = agent.action_probabilities(observations, admissible_actions)
-    rows = [np.asarray(answer, dtype=float) for answer in answers]
+    try:
+        rows = [_floats(answer) for answer in answers]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{type(agent).__name__}.action_probabilities must return a list of arrays of numbers, got "
+            f"{answers!r:.60}; see gfn check"
+        ) from None
     if len(rows) != len(observations):
         raise ValueError(f"{type(agent).__name__} tells {len(rows)} distributions for {len(observations)} observations")
     for row, actions in zip(rows, admissible_actions, strict=True):
@@ -69,6 +75,11 @@ def told_probabilities(
                 "as many numbers from 0 on that add up to 1, see gfn check"
             )
     return rows
+
+
+def _floats(row: Any) -> np.ndarray:
+    """Returns numbers as float64, also those of a tensor, which may be on a GPU and of a type that NumPy lacks."""
+    return np.asarray(row.detach().double().cpu() if hasattr(row, "detach") else row, dtype=float)
 
 
 @runtime_checkable
@@ -155,6 +166,8 @@ def _answers(
 ) -> Sequence[str]:
     """Returns what an agent answers, after a look at whether it is one text for each observation."""
     texts, name = agent.act(observations, admissible_actions, rng), type(agent).__name__
+    if isinstance(texts, str) or not hasattr(texts, "__len__"):
+        raise ValueError(f"{name}.act must return a list of texts, got {texts!r:.60}; see gfn check")
     if len(texts) != len(observations):
         raise ValueError(
             f"{name} gave {len(texts)} answers to {len(observations)} observations; the list must be neither shorter "

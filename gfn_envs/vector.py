@@ -19,6 +19,7 @@ from gfn_envs.env import NOT_PLAYED, Episode, action_masks, choose_problem, text
 from gfn_envs.frames import frame, load_pygame
 from gfn_envs.making import build
 from gfn_envs.positions import Turn
+from gfn_envs.task import Task
 
 Observations = tuple[str, ...]
 Seeds = int | Sequence[int | None] | None
@@ -37,7 +38,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
 
     def __init__(
         self,
-        task: str,
+        task: str | type[Task[Any, Any]],
         num_envs: int = 1,
         problems: Any = None,
         split: str = "all",

@@ -135,6 +135,15 @@ def test_a_report_keeps_what_was_run_with_other_options_and_says_so(unbroken: Pa
     assert [o.description for o in again.outcomes] == [cell.description for cell in after.cells]
 
 
+def test_another_suite_does_not_take_a_folder_over(unbroken: Path, tmp_path: Path):
+    shutil.copytree(unbroken, tmp_path / "run")
+    text = (tmp_path / "run" / "suite.yaml").read_text()
+    other = parse_suite(f"name: other\n{LINE}", REPOSITORY / "tiny.yaml")
+    with pytest.raises(ValueError, match="holds the suite 'tiny', and not 'other'; choose another --output"):
+        run_suite(other, tmp_path / "run", here)
+    assert (tmp_path / "run" / "suite.yaml").read_text() == text
+
+
 def test_a_cell_learns_on_training_problems_and_is_scored_on_others():
     walker = suite_cells(suite())[1]
     result = run_cell(walker)

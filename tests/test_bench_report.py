@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from baselines.bench import Run, read_run, run_suite
-from baselines.bench_report import csv_report, html_report, load_and_report, markdown_report
+from baselines.bench_csv import problems_csv, scores_csv
+from baselines.bench_report import html_report, load_and_report, markdown_report
 from baselines.bench_results import BenchResults, summarise_run
 from baselines.bench_verdicts import verdicts
 from baselines.cells import CellResult, Failure
@@ -214,7 +215,7 @@ def test_names_from_strangers_do_no_harm(run: Run):
 
 
 def test_tables_for_programs(results: BenchResults):
-    rows = list(csv.DictReader(io.StringIO(csv_report(results))))
+    rows = list(csv.DictReader(io.StringIO(scores_csv(results))))
     (own,) = (r for r in rows if (r["environment"], r["agent"], r["score"]) == ("NumberLine", "walker", "coverage"))
     estimate = results.arenas[0].results.score("walker", "coverage")
     assert [float(own[name]) for name in ("value", "low", "high")] == [estimate.value, estimate.low, estimate.high]
@@ -223,6 +224,20 @@ def test_tables_for_programs(results: BenchResults):
     markdown = markdown_report(results)
     assert "| walker |" in markdown
     assert "## Not finished" in markdown
+
+
+def test_every_problem_is_a_line_for_programs(run: Run):
+    rows = list(csv.DictReader(io.StringIO(problems_csv(run))))
+    played = [(cell, o) for cell, o in zip(run.cells, run.outcomes, strict=True) if isinstance(o, CellResult)]
+    assert len(rows) == sum(len(outcome.problems) for _, outcome in played)
+    cell, outcome = played[-1]
+    own = [row for row in rows if row["cell"] == cell.key]
+    assert {(row["environment"], row["agent"], row["seed"]) for row in own} == {
+        (cell.arena.name, cell.contestant.name, str(cell.seed))
+    }
+    assert [row["problem"] for row in own] == [problem.problem_id for problem in outcome.problems]
+    for row, problem in zip(own, outcome.problems, strict=True):
+        assert float(row["coverage"]) == problem.scores["coverage"]
 
 
 def test_the_same_folder_gives_the_same_report(folder: Path, tmp_path: Path):

@@ -94,6 +94,81 @@ def test_another_version_of_an_agent_of_ones_own_makes_other_cells(tmp_path, own
     assert set(replace(cell).description["files"]) == {str(tmp_path / "played.jsonl")}
 
 
+def test_a_project_that_was_moved_keeps_its_results(tmp_path):
+    run_suite(suite(tmp_path, NEAR), tmp_path / "run", here)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    again = suite(moved, NEAR)
+    run_suite(again, tmp_path / "run", lambda cells, on_start: (pytest.fail("it is there") for _ in cells))
+    run = read_run(tmp_path / "run")
+    assert isinstance(run.outcomes[0], CellResult)
+    assert not any("earlier" in note for note in summarise_run(run).notes)
+
+
+def test_a_report_says_that_a_file_changed_since(tmp_path):
+    run = tmp_path / "run"
+    run_suite(suite(tmp_path, NEAR), run, here)
+    suite(tmp_path, FAR)
+    with pytest.raises(ValueError, match=r"has a result yet with .*played\.jsonl as changed since; run gfn bench"):
+        summarise_run(read_run(run))
+    both = read_run(run)
+    played = replace(both.cells[0], contestant=Contestant("other", "uniform", {}))
+    told = replace(
+        both,
+        cells=(both.cells[0], played),
+        outcomes=(None, run_cell(played)),
+        changed=(both.changed[0], ()),
+        suite=replace(both.suite, agents=(both.cells[0].contestant, played.contestant)),
+    )
+    (sentence,) = summarise_run(told).failures
+    assert sentence.startswith("NumberLine, uniform: not run yet with seed 0, as ")
+    assert sentence.endswith("played.jsonl changed since")
+
+
+class Learner:
+    """Learns, and cannot be kept."""
+
+    def learn(self, env_id, budget, seed, env_kwargs=None):
+        raise AssertionError
+
+    def act(self, observations, admissible_actions, rng):
+        return [actions[0] for actions in admissible_actions]
+
+
+class Boastful(Learner):
+    """Tells no numbers."""
+
+    curve = [{"environment_steps": 3, "success": "high"}]
+
+    def learn(self, env_id, budget, seed, env_kwargs=None):
+        pass
+
+    def save(self, folder):
+        pass
+
+    @classmethod
+    def load(cls, folder):
+        return cls()
+
+
+untaught = Learner()
+
+
+def test_an_agent_that_would_be_scored_untrained_is_refused(tmp_path):
+    (cell,) = suite_cells(suite(tmp_path, NEAR))
+    sentence = "Learner has learn and no save and no load, so that gfn bench cannot train it"
+    with pytest.raises(ValueError, match=sentence):
+        check_cells([replace(cell, contestant=Contestant("own", "tests.test_cells:Learner", {}))])
+    with pytest.raises(ValueError, match=sentence):
+        run_cell(replace(cell, contestant=Contestant("own", "tests.test_cells:untaught", {})))
+
+
+def test_a_curve_that_is_none_is_named(tmp_path):
+    (cell,) = suite_cells(suite(tmp_path, NEAR))
+    with pytest.raises(ValueError, match=r"Boastful\.curve must be numbers by name, got .*'high'"):
+        run_cell(replace(cell, contestant=Contestant("own", "tests.test_cells:Boastful", {})))
+
+
 def test_another_model_in_a_folder_makes_other_cells(tmp_path):
     (cell,) = suite_cells(suite(tmp_path, NEAR))
     model = tmp_path / "model"

@@ -17,7 +17,7 @@ from gfn_envs.stochastic import HiddenFields
 
 LINE, CARDS = "gfn_envs/NumberLine-v0", "gfn_envs/BlackJack-v0"
 MADE = "can be made and trained"
-TEXTS, LEGAL, ALONE, SEED, HIDDEN, AWKWARD, BATCH, HONEST, SAVED, EQUAL, KEPT = RULES
+TEXTS, LEGAL, ALONE, SEED, HIDDEN, AWKWARD, BATCH, HONEST, SAVED, EQUAL, NUMBERS, KEPT = RULES
 
 
 class Table:
@@ -226,6 +226,18 @@ class NeverLooks(Table):
         super().learn(env_id, Budget(environment_steps=5000), seed, env_kwargs)
 
 
+class TellsTexts(Table):
+    curve = ({"success": "high"},)
+
+
+class CannotBeKept:
+    def learn(self, env_id, budget, seed, env_kwargs=None):
+        raise AssertionError
+
+    def act(self, observations, admissible_actions, rng):
+        return [actions[0] for actions in admissible_actions]
+
+
 @pytest.mark.parametrize(
     ("wrong", "rule", "reason"),
     [
@@ -249,6 +261,8 @@ class NeverLooks(Table):
         (Boasts, HONEST, "total variation"),
         (Forgets, SAVED, "plays otherwise"),
         (LearnsByChance, EQUAL, "same seed: probabilities differ"),
+        (TellsTexts, NUMBERS, "TellsTexts.curve must be numbers by name, got {'success': 'high'}"),
+        (CannotBeKept, EQUAL, "CannotBeKept has learn and no save and no load"),
         (Overdraws, KEPT, "a budget of 30 environment steps was overdrawn: 9000"),
         (NeverLooks, KEPT, "5000 environment steps were played with a budget of 1 and with one of 15000"),
     ],

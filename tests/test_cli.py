@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gfn_envs.files import write_whole
 from gfn_envs.problems import split_of
 from gfn_envs.tasks.game24 import Game24Problem
 
@@ -233,6 +235,22 @@ def test_evaluate_refuses_what_it_cannot_do(gfn, tmp_path, monkeypatch):
     (tmp_path / "one.jsonl").write_text('{"numbers": [1, 1, 4, 6]}\n')
     split = "test" if split_of(Game24Problem((1, 1, 4, 6))) != "test" else "validation"
     refused(gfn("evaluate", "uniform", GAME, "--problems", "one.jsonl", "--split", split), split, "split='all'")
+
+
+def test_a_full_disk_takes_no_result_away(gfn, tmp_path, monkeypatch):
+    def full(self, text, encoding=None):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    command = ("evaluate", "uniform", LINE, "--limit", "2", "--samples", "4", "--output", tmp_path / "evaluation")
+    status, out, err = gfn(*command)
+    assert status == 1
+    assert "success@1" in out
+    assert "No space left on device" in err
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match=r"No space left on device: '.*page\.html'"):
+        write_whole(tmp_path / "page.html", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_page_is_made_of_an_evaluation(gfn, tmp_path):

@@ -17,7 +17,6 @@ from gymnasium.vector import AutoresetMode
 import gfn_envs
 from gfn_envs.env import INFO_KEYS, PRINTABLE
 from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
-from gfn_envs.making import make_text_env
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks import TASKS
@@ -571,13 +570,6 @@ def test_an_option_given_goes_over_the_preset():
     env = gym.make("gfn_envs/NumberLine-v0", difficulty="hard", high=30).unwrapped
     assert (env.task.low, env.task.high) == (10, 30)
     assert gym.make_vec("gfn_envs/NumberLine-v0", difficulty="hard", high=30).task == env.task
-
-
-@pytest.mark.parametrize(("keyword", "value"), [("max_episode_steps", 3), ("task", "Game24")])
-def test_keywords_that_a_bare_environment_would_drop_are_refused(keyword, value):
-    """`gym.make` has wrappers for the limit, and nothing on the bare environment would say that it is gone."""
-    with pytest.raises(ValueError, match=f"env_kwargs cannot have '{keyword}'; "):
-        make_text_env("gfn_envs/NumberLine-v0", {keyword: value})
 
 
 def test_harder_is_harder_for_random_play():

@@ -7,11 +7,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+import torch
 
 from examples.hypergrid import Grid, HyperGrid
 from gfn_envs.actions import IllegalActionError
 from gfn_envs.exact import analyse, enumerate_states
-from gfn_envs.rollout import Agent, ProbabilisticAgent, draw_outcome, log_backward, replay_actions, rollout
+from gfn_envs.rollout import (
+    Agent,
+    ProbabilisticAgent,
+    draw_outcome,
+    log_backward,
+    replay_actions,
+    rollout,
+    told_probabilities,
+)
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from gfn_envs.tasks.numberline import NumberLine, NumberLineProblem
 from gfn_envs.trajectory import Trajectory, load_trajectories, save_trajectories
@@ -143,6 +152,39 @@ def test_an_agent_must_answer_every_observation():
 
     with pytest.raises(ValueError, match="shorter"):
         rollout(NumberLine(), TooFew(), [LINE, LINE], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [((text for text in ["+"]), "<generator object"), ("+", "'\\+'"), (None, "None")],
+    ids=["generator", "text", "nothing"],
+)
+def test_answers_must_be_a_list(answer, shown):
+    class Strange:
+        def act(self, observations, admissible_actions, rng):
+            return answer
+
+    with pytest.raises(ValueError, match=rf"Strange\.act must return a list of texts, got {shown}.*; see gfn check"):
+        rollout(NumberLine(), Strange(), [LINE], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("rows", [[{"+": 0.5, "-": 0.5}], [["half", "half"]], 3], ids=["mapping", "texts", "number"])
+def test_probabilities_must_be_numbers(rows):
+    class Strange(Uniform):
+        def action_probabilities(self, observations, admissible_actions):
+            return rows
+
+    with pytest.raises(ValueError, match=r"Strange\.action_probabilities must return a list of arrays of numbers, got"):
+        told_probabilities(Strange(), ["text"], [("+", "-")])
+
+
+def test_probabilities_may_be_tensors_that_numpy_has_no_type_for():
+    class Halves(Uniform):
+        def action_probabilities(self, observations, admissible_actions):
+            return [torch.tensor([0.25, 0.75], dtype=torch.bfloat16, requires_grad=True)]
+
+    (row,) = told_probabilities(Halves(), ["text"], [("+", "-")])
+    assert row.tolist() == [0.25, 0.75]
 
 
 def test_trajectories_round_trip_through_json_lines(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sb3_contrib import QRDQN, TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from baselines.sb3_adapter import SB3Agent, token_env
 from gfn_envs.check_agent import check_agent
@@ -57,6 +58,15 @@ def test_adapted_models_keep_the_contract(algorithm):
     model = made(algorithm)
     checks = check_agent(lambda: SB3Agent(model, LINE, encode=encode), [LINE], decisions=64)
     assert [check for check in checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("wrap", [VecNormalize, lambda env: VecFrameStack(env, 2)], ids=["normalize", "stack"])
+def test_models_that_saw_something_else_are_refused(wrap):
+    """The spaces of normalised token ids are those of the ids themselves."""
+    env = wrap(DummyVecEnv([lambda: token_env(LINE, {}, encode, 256)]))
+    model = PPO("MultiInputPolicy", env, policy_kwargs={"net_arch": [8]}, device="cpu")
+    with pytest.raises(ValueError, match=r"PPO learned behind Vec\w+, and an agent is asked with texts alone"):
+        SB3Agent(model, LINE, encode=encode)
 
 
 def test_hidden_states_and_other_views_are_refused():
