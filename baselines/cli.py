@@ -122,6 +122,7 @@ def bench(
     chosen = read_suite(suite)
     cells = select(suite_cells(chosen), only)
     check_cells(cells)
+    cells = list({cell.key: cell for cell in cells}.values())  # equal agents of two names are run once
     folder = output or Path("runs") / f"bench-{chosen.name}"
     side_by_side = jobs or os.cpu_count() or 1
     runner = (

@@ -126,6 +126,7 @@ def evaluate_agent(
     tells probabilities must not do so.
 
     Raises:
+        TypeError: what was given is no agent, or no listed problems.
         IllegalActionError: an agent that tells the probabilities of legal actions plays another.
         ValueError: a number is out of range, or `exact` is asked of an agent or a problem that does not allow it.
     """
@@ -133,6 +134,13 @@ def evaluate_agent(
         raise ValueError(f"pass@k needs 1 <= k <= samples, got k={k} and {samples} samples")
     if not 0 < beta < math.inf:
         raise ValueError(f"beta must be positive and finite, got {beta}")
+    if not isinstance(agent, Agent):
+        raise TypeError(
+            f"an agent has a method act, and {type(agent).__name__} has none; a plain function of observation, actions "
+            "and rng becomes one by gfn_envs.agents.FunctionAgent"
+        )
+    if not isinstance(problems, ProblemSet):
+        raise TypeError(f"problems must be a ProblemSet, got {type(problems).__name__}; see take(count, rng)")
     if exact and not tells_probabilities(agent):
         raise ValueError(
             f"{type(agent).__name__} has no action_probabilities, or none without its thoughts, and exact scores need "

@@ -138,6 +138,14 @@ def test_sampled_and_exact_elbo_agree():
         assert importance_bounds(wrong)[0] != pytest.approx(one.scores["elbo"], abs=0.2)
 
 
+def test_what_is_no_agent_and_no_set_of_problems_is_named():
+    problem, rng = NumberLineProblem(0, 3, 0, 5), np.random.default_rng(0)
+    with pytest.raises(TypeError, match=r"a method act, and function has none; .* by gfn_envs\.agents\.FunctionAgent"):
+        evaluate_agent(NumberLine(), plus, ProblemSet((problem,)), 2, 1, rng)
+    with pytest.raises(TypeError, match=r"must be a ProblemSet, got list; see take\(count, rng\)"):
+        evaluate_agent(NumberLine(), Telling(), [problem], 2, 1, rng)
+
+
 def test_what_broke_off_weighs_as_a_failure():
     """Its partial reward is 1 where the rules have none: log Z would be found without a success."""
     agent = Telling()
