@@ -38,7 +38,12 @@ def register_task(env_id: str, task: str | type[Task[Any, Any]]) -> None:
     Args:
         env_id: as Gymnasium has them, with a version.
         task: a class of rules, or its name in the table `gfn_envs.tasks.TASKS`.
+
+    Raises:
+        TypeError: it is neither.
     """
+    if not (isinstance(task, str) or (isinstance(task, type) and issubclass(task, Task))):
+        raise TypeError(f"register_task takes a class of rules, whose options gym.make takes, got {task!r:.60}")
     gym.register(
         id=env_id,
         entry_point="gfn_envs.making:make_env",

@@ -51,6 +51,13 @@ def test_a_task_of_ones_own_takes_every_keyword():
     assert make_text_env(OWN, {"problems": ProblemSet((given[0],))}).problems.problems == (given[0],)
 
 
+@pytest.mark.parametrize("given", [OwnLine(), make_text_env, dict])
+def test_what_is_no_class_of_rules_is_not_registered(given):
+    with pytest.raises(TypeError, match=r"register_task takes a class of rules, whose options gym\.make takes, got"):
+        gfn_envs.register_task("Nothing-v0", given)
+    assert "Nothing-v0" not in gym.registry
+
+
 def test_many_of_them_give_what_single_ones_give():
     vector = gym.make_vec(OWN, num_envs=2, high=4)
     single = gym.make(OWN, high=4)
