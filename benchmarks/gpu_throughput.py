@@ -5,7 +5,8 @@
 Randomly initialised models of the shape of Qwen2 with an adapter (LoRA) of rank 16 take one update of VarGrad on
 groups of 8 trajectories of BlocksWorld, 4 steps each, after a prompt with 4 worked examples, and the sampling that
 belongs to it. The peak is what a large matrix product of the same type reaches on the same device. A token that is
-evaluated again for its gradient counts once as a token and twice as work. Last, log-probabilities in the given type
+evaluated again for its gradient counts once as a token and twice as work, and work is products with weights: attention,
+a small part of it, is left out. Last, log-probabilities in the given type
 are compared with those of the same weights in float32.
 
 `--shape tiny --device cpu --problems 1` shows that the script runs.
@@ -24,8 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.training_step import play, tree_sampling, tree_update
+from gfn_agents.batch import scored_batch
 from gfn_agents.default_policy import DEFAULT_POLICY_FOLDER
 from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.tree_attention import leave_flex, takes_block_masks, use_flex
 from gfn_envs.trajectory import Trajectory
 
 # hidden size, inner size, layers, heads, heads of keys and values, vocabulary
@@ -52,7 +55,9 @@ def make_policy(shape: str, dtype: torch.dtype, device: torch.device) -> Languag
     torch.manual_seed(0)
     with device:
         model = Qwen2ForCausalLM(config).to(dtype)
-    adapter = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear")
+    adapter = LoraConfig(
+        task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear", init_lora_weights=False
+    )
     adapted = get_peft_model(model, adapter)
     return LanguageModelPolicy(adapted, AutoTokenizer.from_pretrained(DEFAULT_POLICY_FOLDER))
 
@@ -76,11 +81,17 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
     return now() - started
 
 
-def operations(work: Callable[[], Any]) -> float:
-    """Returns the floating-point operations of the matrix products of some work."""
+def operations(policy: LanguageModelPolicy, work: Callable[[], Any]) -> float:
+    """Returns the floating-point operations of some work's products with weights."""
+    flex = takes_block_masks(policy.model)
+    if flex:
+        leave_flex(policy.model)  # the counter does not know it, and attention is not counted
     with FlopCounterMode(display=False) as counter:
         work()
-    return float(counter.get_total_flops())
+    if flex:
+        use_flex(policy.model)
+    counts = counter.get_flop_counts()["Global"]
+    return float(sum(counts.get(product, 0) for product in (torch.ops.aten.mm, torch.ops.aten.addmm)))
 
 
 def tokens_of(policy: LanguageModelPolicy, work: Callable[[], Any]) -> int:
@@ -97,6 +108,11 @@ def tokens_of(policy: LanguageModelPolicy, work: Callable[[], Any]) -> int:
     return count
 
 
+def scored(policy: LanguageModelPolicy, group: list[Trajectory]) -> None:
+    """Evaluates what an update does, once."""
+    scored_batch(policy, group, beta=1.0)
+
+
 def report(shape: str, dtype: torch.dtype, device: torch.device, groups: list[list[Trajectory]]) -> None:
     """Prints what an update and its sampling cost, and how near the type comes to float32."""
     policy = make_policy(shape, dtype, device)
@@ -104,7 +120,8 @@ def report(shape: str, dtype: torch.dtype, device: torch.device, groups: list[li
     group = [trajectory for trajectories in groups for trajectory in trajectories]
     best = peak(dtype, device, 8192 if device.type == "cuda" else 256)
     print(f"{shape}: row budget {policy.row_budget}, peak {best / 1e12:.2f} TFLOP/s in {dtype}")
-    for name, way in (("update", tree_update), ("sampling", tree_sampling)):
+    ways = {"update": (tree_update, scored), "sampling": (tree_sampling, tree_sampling)}
+    for name, (way, alone) in ways.items():
 
         def work(way: Callable[..., Any] = way) -> Any:
             policy.forget()  # as after an update
@@ -113,8 +130,9 @@ def report(shape: str, dtype: torch.dtype, device: torch.device, groups: list[li
         work()  # kernels are chosen, and compiled, at the first time
         policy.forget()
         with torch.no_grad():
-            distinct = tokens_of(policy, lambda: tree_sampling(policy, group))
-        work_done = operations(work)
+            distinct = tokens_of(policy, lambda alone=alone: alone(policy, group))  # type: ignore[misc]
+        policy.forget()
+        work_done = operations(policy, work)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         spent = seconds(work, device)

@@ -104,6 +104,9 @@ class LanguageModelPolicy(Policy):
         self._thoughts_at_once = AtOnce("thoughts_at_once", 64, "use fewer thought_tokens or worked examples")
         if can_use_flex(model):
             use_flex(model)
+        if self.device.type == "cuda":
+            # Nearly every row has a length of its own, and cuDNN plans its attention anew for each: half a second.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self.packed = bool(packing_is_exact(model))
         self.rows_in_memory = rows_in_memory or (default_rows_in_memory(model, row_budget) if self.packed else 1)
         self.row_budget = row_budget or default_row_budget(model, self.rows_in_memory)
@@ -260,7 +263,8 @@ class LanguageModelPolicy(Policy):
         cut = self._cut(prompts)
         trunk, prompts = prompts[0][:cut], [prompt[cut:] for prompt in prompts]
         rows = plan_rows(prompts, actions, self.row_budget)
-        self._one_prompt_a_row = len(rows) == len(prompts)
+        if len(prompts) > 1 or len(prompts[0]) + sum(map(len, actions[0])) >= self.row_budget:
+            self._one_prompt_a_row = len(rows) == len(prompts)  # of a single short one it says nothing
         past = self._past(trunk)
         scores: list[Tensor] = []
         flows: list[Tensor] = []

@@ -23,6 +23,8 @@ _SHARE = 0.5
 _SMALL_MODEL_PARAMETERS = 50_000_000
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 """Bytes that the processes of a Linux container may take together, and that they take."""
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What PyTorch's allocator of the CPU, CUDA and its library of matrix products say."""
 Result = TypeVar("Result")
 
 
@@ -110,8 +112,8 @@ def bytes_per_token(model: Any) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Says whether an error is that memory ran out, on a GPU or, by the words of PyTorch's allocator, elsewhere."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Says whether an error is that memory ran out, by its type or by the words of who had none."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def within_memory(work: Callable[[], Result], of: NeedsMemory) -> Result:
@@ -128,6 +130,8 @@ def within_memory(work: Callable[[], Result], of: NeedsMemory) -> Result:
                 raise
         # Outside the except clause, so that the error no longer holds on to what was evaluated.
         of.use_less_memory()
+        # A backward pass that failed on a CPU leaves its graph with the engine until the next one.
+        torch.zeros((), requires_grad=True).sum().backward()  # type: ignore[no-untyped-call]
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import DynamicCache
 
+from gfn_agents.memory import is_out_of_memory
 from gfn_agents.prefix_tree import Row, Tokens, build_row
-from gfn_agents.tree_attention import SHORTEST_FLEX_ROW, block_mask, takes_block_masks
+from gfn_agents.tree_attention import SHORTEST_FLEX_ROW, block_mask, leave_flex, takes_block_masks
 
 END = -1
 """In the place of a token, last in its sequence: any one of the closing tokens, with their summed probability."""
@@ -69,36 +71,62 @@ def evaluate_row(
     Returns:
         float32 of shape (N,), and of shape (prompts,); float64 if the model is.
     """
-    device = model.device
     behind = past[0][0].shape[2] if past else 0
     nodes, place = np.unique(row.edge_nodes, return_inverse=True)
-    output = model(
-        input_ids=torch.from_numpy(row.tokens)[None].to(device),
-        position_ids=torch.from_numpy(row.depths)[None].to(device) + behind,
-        past_key_values=DynamicCache(past) if past else None,
-        attention_mask=_mask(model, row, behind),
-        logits_to_keep=torch.from_numpy(nodes).to(device),
+    # All that is known beforehand goes to the device beforehand, so that nothing waits for the evaluation.
+    given = (row.tokens, row.depths + behind, nodes, place, row.edge_tokens, row.sequence_index, row.sequence_edges)
+    tokens, positions, kept, at, edge_tokens, owners, members = moved(model.device, *given)
+    ends, prompt_ends = moved(model.device, np.flatnonzero(row.edge_tokens == END), row.prompt_ends)
+    output = _forward(
+        model,
+        row,
+        past,
+        input_ids=tokens[None],
+        position_ids=positions[None],
+        logits_to_keep=kept,
         output_hidden_states=flow_head is not None,
-        use_cache=False,
     )
     logits = wide(output.logits[0])
-    at = torch.from_numpy(place).to(device)
-    edges = _picked(logits, at, torch.from_numpy(row.edge_tokens).to(device), closing) - logits.logsumexp(dim=-1)[at]
-    totals = edges.new_zeros(len(row.pairs)).index_add(
-        0, torch.from_numpy(row.sequence_index).to(device), edges[torch.from_numpy(row.sequence_edges).to(device)]
-    )
+    edges = _picked(logits, at, edge_tokens, ends, closing) - logits.logsumexp(dim=-1)[at]
+    totals = edges.new_zeros(len(row.pairs)).index_add(0, owners, edges[members])
     if flow_head is None:
         return totals, totals[:0]
-    return totals, flow_head(wide(output.hidden_states[-1][0, torch.from_numpy(row.prompt_ends).to(device)]))[:, 0]
+    return totals, flow_head(wide(output.hidden_states[-1][0, prompt_ends]))[:, 0]
+
+
+def moved(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
+    """Returns arrays on a device, for which a program does not wait: they are copied before it goes on."""
+    return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
+
+
+def _forward(model: Any, row: Row, past: KeysAndValues | None, **given: Any) -> Any:
+    """Returns what a model says of a row; where FlexAttention cannot run, it is left for good, with a warning."""
+    behind = past[0][0].shape[2] if past else 0
+    mask = _mask(model, row, behind)
+    try:
+        cache = DynamicCache(past) if past else None
+        return model(attention_mask=mask, past_key_values=cache, use_cache=False, **given)
+    except Exception as error:  # of compilers, whatever they raise
+        if not isinstance(mask, BlockMask) or is_out_of_memory(error):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+    warnings.warn(f"FlexAttention does not run here ({reason:.200}); going on with dense masks", stacklevel=2)
+    leave_flex(model)
+    return _forward(model, row, past, **given)
 
 
 def _mask(model: Any, row: Row, behind: int) -> Any:
     """Returns what lets every node of a row see the trunk, its ancestors and itself: a dense mask or a `BlockMask`."""
     if len(row.tokens) >= SHORTEST_FLEX_ROW and takes_block_masks(model):
         return block_mask(row, behind, model.device)
-    visible = torch.nn.functional.pad(torch.from_numpy(row.visible).to(model.device), (behind, 0), value=True)
-    hidden = torch.finfo(model.dtype).min
-    return torch.zeros_like(visible, dtype=model.dtype).masked_fill(~visible, hidden)[None, None]
+    enters, exits = moved(model.device, row.enters, row.exits)
+    unseen = (enters > enters[:, None]) | (enters[:, None] >= exits)
+    width = behind + len(row.tokens)
+    # Kernels take a mask as it is if its lines begin at multiples of 8, and else copy it in each layer.
+    lines = torch.zeros(len(row.tokens), -(-width // 8) * 8, dtype=model.dtype, device=model.device)
+    mask = lines[:, :width]
+    mask[:, behind:].masked_fill_(unseen, torch.finfo(model.dtype).min)
+    return mask[None, None]
 
 
 def evaluate_padded(
@@ -110,7 +138,8 @@ def evaluate_padded(
 ) -> tuple[Tensor, Tensor]:
     """Returns the same numbers from one right-padded batch of prompt + action, log F of each sequence's prompt."""
     device = model.device
-    input_ids, attention_mask = _right_padded([prompt + action for prompt, action in sequences], padding, device)
+    padded, attended = _right_padded([prompt + action for prompt, action in sequences], padding)
+    input_ids, attention_mask, ends = moved(device, padded, attended, np.flatnonzero(padded[:, 1:] == END))
     output = model(
         input_ids=input_ids.clamp_min(0),
         attention_mask=attention_mask,
@@ -119,12 +148,12 @@ def evaluate_padded(
     )
     logits = wide(output.logits[:, :-1])
     tokens = input_ids[:, 1:].flatten()
-    picked = _picked(logits.flatten(0, 1), torch.arange(len(tokens), device=device), tokens, closing)
+    picked = _picked(logits.flatten(0, 1), torch.arange(len(tokens), device=device), tokens, ends, closing)
     picked = picked.view(logits.shape[:2]) - logits.logsumexp(dim=-1)
     position = torch.arange(1, input_ids.shape[1], device=device)
     starts = torch.tensor([len(prompt) for prompt, _ in sequences], device=device)
-    ends = torch.tensor([len(prompt) + len(action) for prompt, action in sequences], device=device)
-    scored = (position >= starts[:, None]) & (position < ends[:, None])
+    lengths = torch.tensor([len(prompt) + len(action) for prompt, action in sequences], device=device)
+    scored = (position >= starts[:, None]) & (position < lengths[:, None])
     totals = torch.where(scored, picked, 0.0).sum(dim=1)
     if flow_head is None:
         return totals, totals[:0]
@@ -142,10 +171,13 @@ def score_padded(model: Any, sequences: Sequence[tuple[Tokens, Tokens]], padding
     return evaluate_padded(model, sequences, padding)[0]
 
 
-def _picked(logits: Tensor, at: Tensor, tokens: Tensor, closing: Tensor | None) -> Tensor:
-    """Returns the logit of each token in its row of (N, V) logits, of `END` that of all closing ones, shape (E,)."""
+def _picked(logits: Tensor, at: Tensor, tokens: Tensor, ends: Tensor, closing: Tensor | None) -> Tensor:
+    """Returns the logit of each token in its row of (N, V) logits, of `END` that of all closing ones, shape (E,).
+
+    Args:
+        ends: where the tokens are `END`.
+    """
     picked = logits[at, tokens.clamp_min(0)]
-    ends = (tokens == END).nonzero()[:, 0]
     if closing is None or not len(ends):
         return picked
     return picked.index_copy(0, ends, logits[at[ends]][:, closing].logsumexp(dim=-1))
@@ -156,14 +188,14 @@ def wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _right_padded(rows: Sequence[Tokens], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _right_padded(rows: Sequence[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:
     length = max(map(len, rows))
-    input_ids = torch.full((len(rows), length), padding)
-    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    input_ids = np.full((len(rows), length), padding)
+    attention_mask = np.zeros((len(rows), length), dtype=np.int64)
     for index, row in enumerate(rows):
-        input_ids[index, : len(row)] = torch.tensor(row)
+        input_ids[index, : len(row)] = row
         attention_mask[index, : len(row)] = 1
-    return input_ids.to(device), attention_mask.to(device)
+    return input_ids, attention_mask
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """The training loop of a GFlowNet, read from top to bottom in `Trainer.step`.
 
 A run can be killed at any moment, and a resumed one goes on exactly as an uninterrupted one would
-(`gfn_agents.checkpointing`).
+(`gfn_agents.checkpointing`), on a GPU up to the rounding of its kernels, which add in any order.
 
 Several processes (`gfn_agents.processes`) divide the problems of a step among them. All trajectories of a problem
 stay in one process, which plays and scores them, and a problem's random numbers are its own, so with any number of

@@ -39,6 +39,11 @@ def use_flex(model: Any) -> None:
     model.set_attn_implementation(_NAME)
 
 
+def leave_flex(model: Any) -> None:
+    """Undoes `use_flex`."""
+    model.set_attn_implementation("sdpa")
+
+
 def takes_block_masks(model: Any) -> bool:
     """Says whether `use_flex` was called for a model."""
     return bool(model.config.get_text_config()._attn_implementation == _NAME)
@@ -46,6 +51,8 @@ def takes_block_masks(model: Any) -> bool:
 
 def block_mask(row: Row, behind: int, device: torch.device) -> BlockMask:
     """Returns the mask by which every node of a row sees the trunk, its ancestors and itself, in memory of O(L).
+
+    To make it takes a byte for each pair of tokens.
 
     Args:
         behind: tokens of the trunk.

@@ -3,7 +3,8 @@
 `with pretend_device() as device:` makes the device "pretend". As on CUDA, tensors there cannot be mixed with those of
 the CPU, but for numbers (tensors without dimensions) and for indices, and NumPy cannot read them. So a forgotten
 `.to(device)` or `.cpu()` raises here what it would raise there, and everything else gives the numbers of the CPU.
-`Rules.waits` counts the reads for which a program would wait for a GPU.
+`Rules.waits` counts what a program would wait for: reads, copies to the device that are not said to go on meanwhile,
+and operations whose result has a size that depends on numbers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ NAME = "pretend"
 COPIES = (aten._to_copy, aten.copy_, aten.copy)
 INDEXED = (aten.index, aten.index_put, aten.index_put_)
 """CUDA's tensors may be indexed by the CPU's."""
+WAITING = (aten._local_scalar_dense, aten.nonzero, aten.bincount)
+"""What needs to know numbers, or how many there are."""
 MATHS_ATTENTION = 0
 """The answer of `_fused_sdp_choice` that means: made of ordinary operations."""
 
@@ -76,7 +79,7 @@ class Elsewhere(torch.Tensor):
         operation = func.overloadpacket
         if operation is aten._fused_sdp_choice:
             return MATHS_ATTENTION
-        if operation is aten._local_scalar_dense:
+        if operation in WAITING or (operation in INDEXED and any(map(_says_whether, tree_leaves(args[1:])))):
             Rules.waits += 1
         if operation not in COPIES:
             _refuse_mixing(operation, args, kwargs)
@@ -105,8 +108,13 @@ class Rules(TorchDispatchMode):
         if any(isinstance(leaf, Elsewhere) for leaf in tree_leaves((args, kwargs))):
             return func(*args, **kwargs)
         if place is not None and torch.device(place).type == NAME:
+            Rules.waits += func.overloadpacket is aten._to_copy and not kwargs.get("non_blocking")
             return _run(func, args, kwargs)
         return func(*args, **kwargs)
+
+
+def _says_whether(index: Any) -> bool:
+    return isinstance(index, torch.Tensor) and index.dtype is torch.bool
 
 
 def _held(value: Any) -> Any:

@@ -44,9 +44,9 @@ def device():
         yield there
 
 
-def policy_on(device, name="llama", adapter=False, **options):
+def policy_on(device, name="llama", adapter=False, dtype=torch.float32, **options):
     model = make_model(name)
-    model = with_adapter(model) if adapter else model
+    model = (with_adapter(model) if adapter else model).to(dtype)
     model = model if device is None else model.to(device)
     return LanguageModelPolicy(model, byte_tokenizer(), **{"row_budget": 400, **options})
 
@@ -165,7 +165,8 @@ def trained(device, task, problems, options, folder=None, **of_policy):
     config = TrainConfig(**{**OPTIONS, **options})
     if config.objective in POLICY_GRADIENTS:
         config = replace(config, epsilon=0.0, replay_per_problem=0)
-    trainer = Trainer(task, problems, policy_on(device, **of_policy), config, folder)
+    # In double precision, as Adam makes a step of the rounding where a gradient is nearly 0, on each processor another.
+    trainer = Trainer(task, problems, policy_on(device, dtype=torch.float64, **of_policy), config, folder)
     reports = []
     trainer.run(reports.append)
     return trainer, [(report.loss, report.gradient_norm, report.distance or 0.0) for report in reports]
@@ -174,13 +175,13 @@ def trained(device, task, problems, options, folder=None, **of_policy):
 def compare_training(device, task, problems, options, **of_policy):
     here, wanted = trained(None, task, problems, options, **of_policy)
     there, got = trained(device, task, problems, options, **of_policy)
-    assert got == [pytest.approx(row, rel=1e-4) for row in wanted]
-    observations, _ = asked(task, problems)  # and not weights: where a gradient is nearly 0, Adam steps by its rounding
+    assert got == [pytest.approx(row, rel=1e-6) for row in wanted]
+    observations, _ = asked(task, problems)
     torch.testing.assert_close(
-        held(there.policy.log_flow(observations)), here.policy.log_flow(observations), rtol=1e-3, atol=1e-3
+        held(there.policy.log_flow(observations)), here.policy.log_flow(observations), rtol=1e-6, atol=1e-6
     )
     assert all(isinstance(parameter.data, Elsewhere) for parameter in there.policy.parameters())
-    before = weights(policy_on(None, **of_policy))
+    before = weights(policy_on(None, dtype=torch.float64, **of_policy))
     assert any(not torch.equal(before[name], value) for name, value in weights(here.policy).items())
 
 
@@ -192,13 +193,17 @@ def test_training_is_the_same_elsewhere(device, options):
 
 
 def test_a_training_step_hardly_waits_for_the_device(device):
-    trainer = Trainer(GAME, PUZZLES, policy_on(device), TrainConfig(**OPTIONS))
-    before = Rules.waits
-    sample = trainer._sample([PUZZLES.problems[0]], trainer._streams([PUZZLES.problems[0]]))
-    assert Rules.waits - before == max(len(trajectory.steps) for trajectory in sample.fresh)
-    before = Rules.waits
-    trainer._update(sample.fresh, None)
-    assert Rules.waits - before <= 4  # loss, gradient norm, and what went into them
+    """Once for each step of an episode, and for a batch with its loss, however many rows it takes."""
+    waits = []
+    for of_policy in ({}, {"row_budget": 60, "rows_in_memory": 100}):
+        trainer = Trainer(GAME, PUZZLES, policy_on(device, **of_policy), TrainConfig(**OPTIONS))
+        before = Rules.waits
+        sample = trainer._sample([PUZZLES.problems[0]], trainer._streams([PUZZLES.problems[0]]))
+        assert Rules.waits - before == max(len(trajectory.steps) for trajectory in sample.fresh)
+        before = Rules.waits
+        trainer._update(sample.fresh, None)
+        waits.append(Rules.waits - before)
+    assert waits[0] == waits[1] <= 17  # loss, gradient norm, and what goes into them
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if "modified" in name or "forward" in name])
@@ -264,7 +269,7 @@ def test_a_run_goes_on_elsewhere(device, tmp_path, adapter):
     unbroken, _ = trained(device, GAME, PUZZLES, options, adapter=adapter)
     trained(None, GAME, PUZZLES, {**options, "steps": 2}, tmp_path, adapter=adapter)
     config = TrainConfig(**{**OPTIONS, **options})
-    resumed = Trainer(GAME, PUZZLES, policy_on(device, adapter=adapter), config, tmp_path)
+    resumed = Trainer(GAME, PUZZLES, policy_on(device, adapter=adapter, dtype=torch.float64), config, tmp_path)
     resumed.load_checkpoint(list_checkpoints(tmp_path)[-1])
     resumed.run()
     assert_same(weights(resumed.policy), weights(unbroken.policy), 1e-4)

@@ -566,6 +566,32 @@ def test_flex_attention_gives_the_same_values(name, asked, eager_flex):
         assert not eager_flex
 
 
+@torch.no_grad()
+def test_where_flex_attention_cannot_run_dense_masks_do(asked, eager_flex, monkeypatch):
+    """Behind a trunk, whose cache a failed evaluation must not leave longer."""
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no compiler\nat all")
+
+    policy = LanguageModelPolicy(firm("llama").float(), byte_tokenizer(), LONG, row_budget=200)
+    expected = policy.log_probs(*asked)
+    use_flex(policy.model)
+    policy.forget()
+    monkeypatch.setattr(tree_attention, "flex_attention_forward", fail)
+    with pytest.warns(UserWarning, match=r"FlexAttention does not run here \(no compiler\); going on with dense masks"):
+        assert torch.allclose(policy.log_probs(*asked), expected, atol=1e-5)
+    assert not takes_block_masks(policy.model)
+
+
+@given(prompts_with_actions, st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_the_dense_mask_lets_ancestors_be_seen(pairs, behind):
+    row = build_row(range(len(pairs)), [prompt for prompt, _ in pairs], [actions for _, actions in pairs])
+    mask = scoring._mask(make_model("llama"), row, behind)[0, 0]
+    assert torch.equal(mask == 0, torch.from_numpy(np.pad(row.visible, ((0, 0), (behind, 0)), constant_values=True)))
+    assert mask.stride(0) % 8 == 0, "kernels take it as it is"
+
+
 def test_a_model_on_a_cpu_keeps_its_attention():
     policy = LanguageModelPolicy(make_model("llama"), byte_tokenizer())
     assert not tree_attention.can_use_flex(policy.model)
