@@ -48,7 +48,7 @@ def _shares(tables: Tables, place: int, player: str) -> dict[str, dict[str, floa
 def distributions(tables: Tables) -> tuple[DistributionExhibit, ...]:
     """Returns the first problem with a number of solutions that a picture can show, beside its exact target."""
     low, high = _EXHIBIT_SOLUTIONS
-    listed = [place for place, problem in enumerate(tables.problems) if _is_listed(problem) and problem.solutions]
+    listed = [place for place, problem in enumerate(tables.problems) if is_listed(problem) and problem.solutions]
     fitting = [place for place in listed if low <= len(tables.problems[place].solutions) <= high]
     fitting = fitting or sorted(listed, key=lambda place: -len(tables.problems[place].solutions))
     if not fitting:
@@ -70,7 +70,8 @@ def distributions(tables: Tables) -> tuple[DistributionExhibit, ...]:
     return (exhibit,)
 
 
-def _is_listed(problem: ProblemResult) -> bool:
+def is_listed(problem: ProblemResult) -> bool:
+    """Says whether all states of a problem are known."""
     return math.isfinite(problem.scores.get("n_states", math.nan))
 
 
@@ -79,10 +80,10 @@ def found_solutions(tables: Tables) -> list[Found]:
     gallery = []
     for place, problem in enumerate(tables.problems):
         agents = _shares(tables, place, "sampled")
-        names = dict.fromkeys(name for shares in agents.values() for name in shares)
+        names = dict.fromkeys(name for shares in agents.values() for name, share in shares.items() if share > 0)
         ordered = sorted(names, key=lambda name: -sum(shares.get(name, 0.0) for shares in agents.values()))
         if ordered:
-            listed = _is_listed(problem)
+            listed = is_listed(problem)
             gallery.append(
                 Found(
                     problem.problem_id,

@@ -209,9 +209,13 @@ def _difference_cell(comparison: Comparison | None, score: Score) -> str:
     if comparison is None:
         return number_cell(DASH)
     difference = comparison.difference
-    interval = f"<small>({_signed(difference.low, score)} to {_signed(difference.high, score)})</small>"
+    interval = f"<small>({_range(difference, score)})</small>" if math.isfinite(difference.low) else ""
     improvement = f"<small>P {comparison.improvement.value:.2f}</small>"
     return number_cell(f"{_signed(difference.value, score)}{interval}{improvement}", sure_side(difference))
+
+
+def _range(difference: Estimate, score: Score) -> str:
+    return f"{_signed(difference.low, score)} to {_signed(difference.high, score)}"
 
 
 def _signed(value: float, score: Score) -> str:
@@ -244,8 +248,16 @@ def _share(share: float) -> str:
 
 def _rank_figures(results: BenchResults) -> list[str]:
     colours = agent_colours(results.arenas[0].results)
-    about = "How often each agent takes each rank, the first darkest, when one problem is drawn per environment."
-    return [figure(rank_plot(ranks, colours), f"By {ranks.score}", about) for ranks in results.ranks]
+    agents = dict.fromkeys(agent.name for arena in results.arenas for agent in arena.results.contestants)
+    figures = []
+    for ranks in results.ranks:
+        about = "How often each agent takes each rank, the first darkest, when one problem is drawn per environment."
+        if ranks.score.startswith("normalised"):
+            about += " What is further below chance than the best is above it counts as -1."
+        if left_out := [agent for agent in agents if agent not in ranks.shares]:
+            about += f" Without {', '.join(left_out)}, of which a result is missing."
+        figures.append(figure(rank_plot(ranks, colours), f"By {ranks.score}", text_html(about)))
+    return figures
 
 
 def _published_table(results: BenchResults) -> str:
@@ -336,7 +348,7 @@ def differences_table(arena: ArenaResults) -> Table:
         for one in arena.comparisons:
             if one.score == score.name and place[one.first] > place[one.second]:
                 difference = one.difference
-                interval = f"{_signed(difference.low, score)} to {_signed(difference.high, score)}"
+                interval = _range(difference, score) if math.isfinite(difference.low) else DASH
                 texts = (arena.results.label(score), one.first, one.second, _signed(difference.value, score), interval)
                 table.add_row(*(Text(one_line(text)) for text in texts), f"{one.improvement.value:.2f}")
     return table

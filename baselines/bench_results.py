@@ -14,11 +14,13 @@ import numpy as np
 
 from baselines.arena_results import ArenaResults, arena_results
 from baselines.bench import Run
+from baselines.bench_exhibits import is_listed
 from baselines.bench_tables import Tables
 from baselines.bench_verdicts import Verdict, verdicts
 from baselines.cells import CellResult, Failure, identity
 from baselines.statistics import normalised, rank_distribution
 from baselines.suites import Quoted
+from gfn_envs.evaluation import SIMULATED_PLAYS
 
 _ALIKE = (
     "Every agent had the same budget.",
@@ -94,9 +96,20 @@ def summarise_run(run: Run) -> BenchResults:
         verdicts=tuple(verdict for arena in arenas for verdict in verdicts(arena, run.suite.focus)),
         failures=_failures(run),
         quoted=run.suite.quoted,
-        notes=(*_ALIKE, *_notes(run)),
+        notes=(*_ALIKE, *filter(None, map(simulated_chance, tables)), *_notes(run)),
         versions=_versions(run),
         suite_text=run.suite.text,
+    )
+
+
+def simulated_chance(tables: Tables) -> str:
+    """Returns a sentence about problems whose chance is not exact, empty if it is of all."""
+    count = sum(not is_listed(problem) for problem in tables.problems)
+    return (
+        f"{tables.name}: {count} of {len(tables.problems)} problems have too many states to list; their chance is from "
+        f"{SIMULATED_PLAYS} random plays."
+        if count
+        else ""
     )
 
 
@@ -116,7 +129,8 @@ def rank_agents(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
             stack = np.array([table.table(agent, name) for agent in agents])
             if name == "success_at_1":
                 chance, best = table.yardstick("chance"), table.yardstick("optimum")
-                stack = np.array([normalised(own, chance, best) for own in stack])
+                # On a problem where chance is nearly the best there is, one failure would outweigh all others.
+                stack = np.array([np.maximum(normalised(own, chance, best), -1.0) for own in stack])
             known = ~np.isnan(stack).any(axis=(0, 1)) if len(agents) > 1 else np.zeros(0, bool)
             if known.any():
                 families.append(stack[:, :, known])

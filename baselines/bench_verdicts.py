@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
-from baselines.arena_results import COMPARED, ArenaResults, Comparison
+from baselines.arena_results import COMPARED, FEWEST_PROBLEMS, ArenaResults, Comparison
 from baselines.page import bullets, number_cell, scrolling_table, text_html
 from baselines.report import DASH, markdown_lines, markdown_text
 from baselines.results import Score, one_line
@@ -18,7 +19,7 @@ _SCORES = {score.name: score for score in COMPARED}
 _SIGNS = {"better": "▲", "worse": "▼", "": ""}
 _LEGEND = (
     "▲ is surely better than the best of the others, ▼ surely worse; without a sign the interval of the difference "
-    "contains 0."
+    f"contains 0, or it is of fewer than {FEWEST_PROBLEMS} problems."
 )
 
 
@@ -69,7 +70,10 @@ class Verdict:
         if self.difference.value == 0:
             return f"{self.arena}: {self.agent} shares the best {self.label} with {self.rival}: {own}."
         best = "the best" if self.difference.value > 0 else "NOT the best"
-        sure = "" if self.sign else "; the interval of the difference contains 0"
+        unsure = "the interval of the difference contains 0"
+        if math.isnan(self.difference.low):
+            unsure = f"fewer than {FEWEST_PROBLEMS} problems make nothing sure"
+        sure = "" if self.sign else f"; {unsure}"
         return f"{self.arena}: {self.agent} is {best} by {self.label}: {own} against {other} of {self.rival}{sure}."
 
 

@@ -292,11 +292,16 @@ def _notes(
         known = len({problem.id for problem in training} & {problem.id for problem in problems})
         if known:
             notes.append(f"{known} of the {len(problems)} evaluation problems are training problems too.")
+    if (beta := cell.contestant.options.get("beta", 1)) != 1:
+        notes.append(f"It was trained towards R^{beta}, and its distance is to R.")
     limit, used = cell.arena.budget.environment_steps, costs.get("environment_steps", 0.0)
     if limit is not None and used > 1.1 * limit:
         notes.append(f"It used {used:,.0f} environment steps where the budget is {limit:,}.")
     if illegal := sum(one.scores["illegal_answers"] for one in found) / len(found):
-        notes.append(f"{illegal:.1%} of its attempts ended as failures because an answer named no legal action.")
+        notes.append(
+            f"{illegal:.1%} of its attempts with seed {cell.seed} ended as failures because an answer named no legal "
+            "action."
+        )
     return tuple(notes)
 
 

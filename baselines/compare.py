@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.arena_results import arena_results
-from baselines.bench_results import BenchResults, rank_agents
+from baselines.bench_results import BenchResults, rank_agents, simulated_chance
 from baselines.bench_tables import Tables
 from baselines.bench_verdicts import leaders
 from baselines.cells import CellResult, ProblemResult
@@ -96,6 +96,7 @@ def compare(agents: Mapping[str, Sequence[Evaluation]]) -> BenchResults:
         cells={name: {seed: _result(one, order) for seed, one in enumerate(own)} for name, own in agents.items()},
     )
     arena = arena_results(tables)
+    costs = _COSTS if any(evaluation.costs for own in agents.values() for evaluation in own) else ""
     return BenchResults(
         title=f"{', '.join(agents)} on {tables.name}",
         description=_DESCRIPTION,
@@ -106,7 +107,7 @@ def compare(agents: Mapping[str, Sequence[Evaluation]]) -> BenchResults:
         verdicts=tuple(leaders(arena)),
         failures=(),
         quoted=(),
-        notes=(_COSTS,) if any(evaluation.costs for own in agents.values() for evaluation in own) else (),
+        notes=tuple(filter(None, (costs, simulated_chance(tables)))),
         versions=first.settings.get("versions", {}),
         suite_text="",
     )

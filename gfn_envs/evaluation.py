@@ -144,7 +144,7 @@ def evaluate_agent(
     if exact and not tells_probabilities(agent):
         raise ValueError(
             f"{type(agent).__name__} has no action_probabilities, or none without its thoughts, and exact scores need "
-            "them; leave exact (--exact) out"
+            "them; leave exact out (--exact, or exact: true of a suite)"
         )
     return _evaluations(task, agent, problems, samples, k, rng, exact, beta)
 
@@ -170,7 +170,9 @@ def _evaluations(
             if graph is not None:
                 scores, solutions = _listed_scores(graph, player, own, k, exact, beta)
             elif exact:
-                raise ValueError(f"'{problem.id}' has too many states to list; leave exact (--exact) out")
+                raise ValueError(
+                    f"'{problem.id}' has too many states to list; leave exact out (--exact, or exact: true of a suite)"
+                )
             else:
                 scores, solutions = _simulated_scores(task, problem, player, own, k, rng)
             if not exact:

@@ -96,9 +96,12 @@ SHOWN_SCORES = (
     ShownScore(
         "sampled_distance",
         "distance seen in {samples}",
-        "Total variation between {samples} samples and the exact target; even a perfect sampler shows some.",
+        "Total variation between {samples} samples and the exact target, over solutions; a perfect sampler shows some, "
+        "and with few samples who plays the likeliest solution alone can show less.",
     ),
-    ShownScore("total_variation", "total variation", "Exact distance to the target: 0 is perfect, 1 is worst."),
+    ShownScore(
+        "total_variation", "total variation", "Exact distance to the target, over ends: 0 is perfect, 1 is worst."
+    ),
     ShownScore("jensen_shannon", "Jensen-Shannon", "Exact divergence from the target in nats, at most log 2."),
     ShownScore("spearman", "Spearman of P and R", "Rank correlation of log P and log R over all ends."),
     ShownScore("elbo", "ELBO", "Lower bound of log Z that only the exact sampler reaches."),
@@ -151,9 +154,27 @@ WORST_DECILES = {
 def summarise_family(
     evaluations: Sequence[ProblemEvaluation], rng: np.random.Generator, resamples: int = 1000
 ) -> dict[str, Estimate]:
-    """Returns the mean of every score by the problems' weights, and the scores that only a family has."""
+    """Returns the mean of every score by the problems' weights, and the scores that only a family has.
+
+    A yardstick is NaN if it is not known of some problems on which the score itself is: it would be that of others.
+    """
     scores, weights = [e.scores for e in evaluations], [e.weight for e in evaluations]
-    return summarise(scores, weights, rng, resamples, FAMILY_SCORES, WORST_DECILES)
+    found = summarise(scores, weights, rng, resamples, FAMILY_SCORES, WORST_DECILES)
+    for shown in shown_scores(scores[0]):
+        own = np.array([_is_known(score, shown.name) for score in scores])
+        for yardstick in found.keys() & {shown.chance, shown.target, shown.best}:
+            if any(own & [not _is_known(score, yardstick) for score in scores]):
+                found[yardstick] = Estimate(math.nan, math.nan, math.nan)
+    return found
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Returns the scores of a problem that a score of a family is made of: itself, or its parts."""
+    return FAMILY_SCORES[name].parts if name in FAMILY_SCORES else (WORST_DECILES.get(name, name),)
+
+
+def _is_known(scores: Mapping[str, float], name: str) -> bool:
+    return not any(math.isnan(scores.get(part, math.nan)) for part in parts_of(name))
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -200,7 +221,8 @@ class Evaluation:
         if self.simulated:
             remarks.append(
                 f"{self.simulated} of {len(self.problems)} problems have too many states to list: their chance is from "
-                f"{SIMULATED_PLAYS} random plays, and their solutions and targets are not known."
+                f"{SIMULATED_PLAYS} random plays, and their solutions and targets are not known, so that the family's "
+                "are left out."
             )
         if self.illegal_answers:
             remarks.append(

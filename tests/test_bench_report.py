@@ -19,7 +19,7 @@ import pytest
 from baselines.bench import Run, read_run, run_suite
 from baselines.bench_csv import problems_csv, scores_csv
 from baselines.bench_report import html_report, load_and_report, markdown_report
-from baselines.bench_results import BenchResults, summarise_run
+from baselines.bench_results import BenchResults, Ranks, summarise_run
 from baselines.bench_verdicts import verdicts
 from baselines.cells import CellResult, Failure
 from baselines.cli import bench, report
@@ -224,6 +224,47 @@ def test_tables_for_programs(results: BenchResults):
     markdown = markdown_report(results)
     assert "| walker |" in markdown
     assert "## Not finished" in markdown
+
+
+def test_only_what_somebody_found_counts_as_found(run: Run, results: BenchResults):
+    """Listed problems carry all solutions, also those of which no agent has seen one."""
+    for arena in results.arenas:
+        cells = [o for c, o in zip(run.cells, run.outcomes, strict=True) if c.arena.name == arena.name]
+        for one in arena.found:
+            played = [
+                p for o in cells if isinstance(o, CellResult) for p in o.problems if p.problem_id == one.problem_id
+            ]
+            found = {name for p in played for name, shares in p.solutions.items() if shares["sampled"] > 0}
+            assert set(one.names) == found
+            assert one.known == len(played[0].solutions)
+
+
+def test_creativity_is_of_seeds_that_all_have(folder: Path):
+    """Who is alone with a seed found everything alone there."""
+    whole = read_run(folder)
+
+    def creative(*missing: tuple[str, int]) -> list[float]:
+        kept = [
+            None if (cell.contestant.name, cell.seed) in missing else outcome
+            for cell, outcome in zip(whole.cells, whole.outcomes, strict=True)
+        ]
+        line = summarise_run(replace(whole, outcomes=tuple(kept))).arenas[0].results
+        return [agent.scores["creativity"].value for agent in line.contestants]
+
+    one_seed = creative(("walker", 1), ("uniform", 1))
+    assert all(map(math.isfinite, one_seed))
+    assert creative(("walker", 1)) == one_seed != creative()
+    (single,) = creative(("walker", 0), ("walker", 1))
+    assert math.isnan(single)
+
+
+def test_ranks_name_who_is_left_out(results: BenchResults):
+    page = html_report(replace(results, ranks=(Ranks("normalised success", {"uniform": (1.0,)}),)))
+    assert "Without walker, of which a result is missing." in page
+    assert "counts as -1" in page
+    assert "Without" not in html_report(
+        replace(results, ranks=(Ranks("coverage", {"uniform": (1, 0), "walker": (0, 1)}),))
+    )
 
 
 def test_every_problem_is_a_line_for_programs(run: Run):

@@ -62,7 +62,7 @@ def test_other_problems_in_a_file_make_other_cells(tmp_path):
 def test_a_cell_tells_how_many_attempts_ended_by_an_illegal_answer(tmp_path):
     (cell,) = suite_cells(suite(tmp_path, NEAR, FAR))
     written = run_cell(replace(cell, contestant=Contestant("sideways", "tests.test_cells:sideways", {})))
-    assert written.notes[-1].startswith("100.0% of its attempts ended as failures because an answer named no legal")
+    assert written.notes[-1].startswith("100.0% of its attempts with seed 0 ended as failures because an answer")
     assert {problem.scores["success_at_1"] for problem in written.problems} == {0.0}
     assert not any("legal" in note for note in run_cell(cell).notes)
 

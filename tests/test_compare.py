@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from gfn_envs.tasks.game24 import Game24, Game24Problem
 
 TASK = Game24(count=2)
 PROBLEMS = ProblemSet((Game24Problem((4, 6)), Game24Problem((3, 8)), Game24Problem((2, 12))), (1.0, 2.0, 3.0))
+SIX = ProblemSet((*PROBLEMS, *(Game24Problem((n, n)) for n in (5, 7, 9))), (1.0, 2.0, 3.0, 1.0, 1.0, 1.0))
+"""The last three are beyond both players."""
 
 
 class Multiplies:
@@ -65,8 +68,13 @@ def test_the_difference_is_weighted_and_paired(always, mostly):
     """The second is worse on the problem that has half of the weight: by 1 there, by 0 elsewhere."""
     one = difference(compare({"always": [always], "mostly": [mostly]}))
     assert one.difference.value == pytest.approx(0.5)
-    assert (one.difference.low, one.difference.high) == (0, 1)  # a draw without that problem, a draw of it alone
     assert one.improvement.value == pytest.approx(0.5 * 1 + 0.5 * 0.5)
+    assert math.isnan(one.difference.low), "three problems make nothing sure"
+    assert math.isnan(one.difference.high)
+    players = {"always": Multiplies(), "mostly": MultipliesSmall()}
+    one = difference(compare({name: [evaluation(player, problems=SIX)] for name, player in players.items()}))
+    assert one.difference.value == pytest.approx(3 / 9)
+    assert one.difference.low == 0 < one.difference.high <= 1  # a draw without that problem, many draws of it
 
 
 def test_problems_are_matched_by_name_and_not_by_place(always):
@@ -104,8 +112,11 @@ def test_costs_stand_beside_the_scores(always, mostly):
 def test_it_says_who_is_the_best(always, mostly):
     results = compare({"mostly": [mostly], "always": [always]})
     assert results.verdicts[0].sentence.startswith(
-        "Game24-v0: always is the best by success@1: 100.0 % against 50.0 % of mostly; the interval"
+        "Game24-v0: always is the best by success@1: 100.0 % against 50.0 % of mostly; fewer than 6 problems"
     )
+    players = {"always": Multiplies(), "mostly": MultipliesSmall()}
+    results = compare({name: [evaluation(player, problems=SIX)] for name, player in players.items()})
+    assert "the interval of the difference contains 0" in results.verdicts[0].sentence
 
 
 # -- what may not be compared ----------------------------------------------------------------------
@@ -189,9 +200,9 @@ def test_the_command_prints_and_writes_what_it_found(folders, tmp_path, capsys):
     assert json.loads(printed.out) == json.loads((output / "results.json").read_text())
     assert "mostly is" not in printed.err
     assert "always is the best by success@1" in printed.err
-    (row,) = (line for line in printed.err.splitlines() if "success@1" in line and "+0.0" in line)
+    (row,) = (line for line in printed.err.splitlines() if "success@1" in line and "−50.0" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
-        "success@1", "mostly", "always", "−50.0", "−100.0 to +0.0", "0.25"
+        "success@1", "mostly", "always", "−50.0", "–", "0.25"
     ]  # fmt: skip
     assert sorted(path.name for path in output.iterdir()) == ["report.html", "report.md", "results.json", "scores.csv"]
     assert "To do it again" not in (output / "report.html").read_text() + (output / "report.md").read_text()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,22 @@ def test_sampled_and_exact_elbo_agree():
     assert one.scores["elbo"] < log_z
     for wrong in (weights - weights.mean() + elbo + 1, log_weights(played, Telling())):  # another agent's probabilities
         assert importance_bounds(wrong)[0] != pytest.approx(one.scores["elbo"], abs=0.2)
+
+
+def test_a_yardstick_of_other_problems_than_the_score_is_left_out():
+    """Where some problems cannot be listed, the mean over the others is that of other problems."""
+    task, problem = NumberLine(), NumberLineProblem(0, 3, 0, 5)
+    (listed,) = evaluated(task, Telling(plus), ProblemSet((problem,)))
+    unknown = ("target_success_at_1", "optimum", "log_z", "target_coverage", "target_distinct_solutions", "coverage")
+    hidden = replace(listed, scores={**listed.scores, **dict.fromkeys(unknown, math.nan)})
+    rng = np.random.default_rng(0)
+    whole, part = summarise_family([listed, listed], rng), summarise_family([listed, hidden], rng)
+    assert part["success_at_1"] == whole["success_at_1"]
+    for name in ("target_success_at_1", "optimum", "log_z", "target_diversity"):
+        assert math.isfinite(whole[name].value)
+        assert math.isnan(part[name].value), name
+    for name in ("chance", "coverage", "target_coverage", "normalised_score", "optimum_normalised_score"):
+        assert part[name].value == pytest.approx(whole[name].value), "it is of the same problems as the score"
 
 
 def test_what_is_no_agent_and_no_set_of_problems_is_named():
