@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -347,6 +348,60 @@ def test_out_of_memory_leads_to_shorter_rows_and_a_message(error, asked):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         policy.log_probs(*asked)
+
+
+@torch.no_grad()
+def test_memory_that_runs_out_while_sampling_leads_to_shorter_rows(asked):
+    policy = limited(300)
+    with pytest.warns(UserWarning, match="memory ran out; going on with row_budget=500 instead of 1000"):
+        found = policy.log_probs(*asked)
+    policy.model.limit = 10_000
+    for row, expected in zip(found, one_by_one(policy, *asked), strict=True):
+        assert torch.allclose(row[: len(expected)], expected, atol=1e-5)
+
+
+def test_one_short_prompt_says_nothing_about_the_rows_of_a_batch(asked):
+    """As where the flow of a single state was asked before a gradient did not fit."""
+    policy = limited(10_000)
+    policy.log_probs(*asked)
+    policy.log_flow(asked[0][:1])
+    with pytest.warns(UserWarning, match="row_budget=500 instead of 1000"):
+        policy.use_less_memory()
+
+
+def test_a_backward_pass_that_ran_out_lets_go_of_its_graph():
+    """What it had not come to would stay with PyTorch's engine until the next one, beside what is evaluated again."""
+    kept: list[weakref.ref[torch.Tensor]] = []
+
+    class Keeps(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, values):
+            ctx.large = torch.zeros(1000)
+            kept.append(weakref.ref(ctx.large))
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    class RunsOut(Keeps):
+        @staticmethod
+        def backward(ctx, gradient):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    class Halved:
+        def use_less_memory(self):
+            pass
+
+    def work():
+        if kept:
+            return sum(large() is not None for large in kept)
+        values = torch.zeros(1, requires_grad=True)
+        first = Keeps.apply(Keeps.apply(values))
+        return (first + RunsOut.apply(Keeps.apply(values))).sum().backward()
+
+    assert within_memory(work, Halved()) == 0
+    assert len(kept) == 4
 
 
 @pytest.mark.parametrize("template", [PromptTemplate(), LONG])
