@@ -30,10 +30,9 @@ from gfn_envs.imports import source_file
 from gfn_envs.making import make_text_env
 from gfn_envs.problems import ProblemSet
 from gfn_envs.rollout import Agent, tells_probabilities
-from gfn_envs.stochastic import HiddenFields
+from gfn_envs.stochastic import hides_fields
 from gfn_envs.task import Task
 from gfn_envs.versions import versions
-from gfn_envs.wrapped import Wrapped
 
 _TRAINING_FILE = "training.json"
 _POLICY_AGENTS = ("default", "untrained", "sft", *POLICY_METHODS)
@@ -285,7 +284,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """Returns what a reader should know: a ceiling out of reach, known problems, what was not kept to."""
     notes = []
-    if _hides(task):
+    if hides_fields(task):
         notes.append("Texts hide what the ceiling knows, so that perhaps nobody who reads them can reach it.")
     training = make_text_env(cell.arena.id, training_keywords(cell.arena)).problems
     if isinstance(training, ProblemSet):
@@ -344,8 +343,3 @@ def _peak_memory() -> float:
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: number_from_json(value) for name, value in values.items()}
-
-
-def _hides(task: Task[Any, Any]) -> bool:
-    """Says whether some of a task's state is hidden from its texts."""
-    return isinstance(task, HiddenFields) or (isinstance(task, Wrapped) and _hides(task.task))

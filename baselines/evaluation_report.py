@@ -23,7 +23,7 @@ from baselines.page import (
     section,
     text_html,
 )
-from baselines.plots import curve_plot, distribution_plot, score_plot
+from baselines.plots import curve_plot, distribution_plot, left_out, score_plot
 from baselines.results import (
     CEILING,
     CHANCE,
@@ -200,7 +200,11 @@ def _distribution_figures(evaluation: Evaluation, results: BenchmarkResults) -> 
     how = "The agent is exact too." if evaluation.exact else f"The agent is from {evaluation.samples} samples."
     listed = [one for one in evaluation.problems if len(one.solutions) > 1 and not math.isnan(one.scores["n_states"])]
     return [
-        figure(distribution_plot(results, _exhibit(evaluation, one)), text_html(one.problem_id), f"{about} {how}")
+        figure(
+            distribution_plot(results, _exhibit(evaluation, one)),
+            text_html(one.problem_id),
+            f"{about} {how}{left_out(len(one.solutions))}",
+        )
         for one in listed[:_DISTRIBUTIONS]
     ]
 

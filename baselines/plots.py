@@ -154,7 +154,16 @@ def _thousands(value: float) -> str:
 
 
 # -- distributions -------------------------------------------------------------------------------
-def distribution_plot(results: BenchmarkResults, exhibit: DistributionExhibit, most: int = 16) -> str:
+MOST_SOLUTIONS = 16
+"""That a picture of a distribution shows."""
+
+
+def left_out(solutions: int) -> str:
+    """Returns a sentence on the solutions that a picture of a distribution has no room for, empty if it has."""
+    return f" The {MOST_SOLUTIONS} likeliest of {solutions} solutions." if solutions > MOST_SOLUTIONS else ""
+
+
+def distribution_plot(results: BenchmarkResults, exhibit: DistributionExhibit, most: int = MOST_SOLUTIONS) -> str:
     """Returns the probability of each solution for each agent beside the exact target, as SVG.
 
     The key says how often each finds no solution. Solutions beyond the `most` probable are left out.

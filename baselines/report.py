@@ -30,7 +30,7 @@ from baselines.page import (
     section,
     text_html,
 )
-from baselines.plots import curve_plot, distribution_plot, score_plot, tree_plot
+from baselines.plots import curve_plot, distribution_plot, left_out, score_plot, tree_plot
 from baselines.results import (
     CEILING,
     CHANCE,
@@ -199,7 +199,10 @@ def distribution_figures(results: BenchmarkResults) -> list[str]:
     about = "How often each agent finds each solution. The bar is the exact target: a perfect agent's point sits on it."
     return [
         figure(
-            distribution_plot(results, exhibit), text_html(exhibit.problem_id), about, _distribution_numbers(exhibit)
+            distribution_plot(results, exhibit),
+            text_html(exhibit.problem_id),
+            f"{about}{left_out(len(exhibit.names) - 1)}",
+            _distribution_numbers(exhibit),
         )
         for exhibit in results.distributions
     ]
@@ -248,4 +251,4 @@ def cost_table(results: BenchmarkResults) -> str:
 def _cost(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return DASH
-    return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"

@@ -68,6 +68,7 @@ def evaluate(
     from gfn_envs.agents import costs_of, load_agent
     from gfn_envs.evaluation import evaluate_agent
     from gfn_envs.files import check_free, write_folder
+    from gfn_envs.stochastic import hides_fields
     from gfn_envs.versions import versions
 
     check_at_least(1, samples=samples)
@@ -95,6 +96,11 @@ def evaluate(
     }
     evaluated = tuple(progress(found, len(chosen), "evaluating"))
     evaluation = Evaluation(agent, env, samples, k, seed, beta, exact, settings, evaluated)
+    if hides_fields(made.task):
+        sys.stderr.write(
+            "note: texts hide what exact sampler and optimum know, so that perhaps nobody who reads them can reach "
+            "these\n"
+        )
     if json:
         print_json(evaluation.to_json())
     else:

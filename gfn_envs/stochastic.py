@@ -446,6 +446,11 @@ def add_stochasticity(task: Task[Any, Any], wrappers: Mapping[str, Mapping[str, 
     return wrapped
 
 
+def hides_fields(task: Task[Any, Any]) -> bool:
+    """Says whether `HiddenFields` hides some of a task's state from its texts."""
+    return isinstance(task, HiddenFields) or (isinstance(task, Wrapped) and hides_fields(task.task))
+
+
 # -- distributions -------------------------------------------------------------------------------------
 def _merged(outcomes: Iterable[tuple[float, StateT]]) -> Outcomes[StateT]:
     """Returns a distribution with equal states merged and impossible ones left out."""

@@ -237,6 +237,13 @@ def test_evaluate_refuses_what_it_cannot_do(gfn, tmp_path, monkeypatch):
     refused(gfn("evaluate", "uniform", GAME, "--problems", "one.jsonl", "--split", split), split, "split='all'")
 
 
+def test_yardsticks_that_know_more_than_the_texts_are_noted(gfn):
+    hidden = '{"stochasticity": {"HiddenFields": {"pattern": "(?<=Goal: )[0-9]+"}}}'
+    options = (LINE, "--limit", "1", "--samples", "2", "--env-kwargs")
+    assert "note: texts hide what exact sampler and optimum know" in gfn("evaluate", "uniform", *options, hidden)[2]
+    assert "texts hide" not in gfn("evaluate", "uniform", *options, "{}")[2]
+
+
 def test_a_full_disk_takes_no_result_away(gfn, tmp_path, monkeypatch):
     def full(self, text, encoding=None):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from baselines.canvas import COLOURS
-from baselines.plots import curve_plot, score_plot, tree_plot
+from baselines.plots import curve_plot, left_out, score_plot, tree_plot
 from baselines.report import csv_table, html_report, markdown_table, text_table, write_report
 from baselines.results import (
     CEILING,
@@ -373,3 +373,8 @@ def test_report_is_written_whole_and_the_same_again(results, page: str, tmp_path
     assert path == tmp_path / "run" / "report.html"
     assert sorted(file.name for file in path.parent.iterdir()) == ["report.html", "results.json"]
     assert path.read_text(encoding="utf-8") == page
+
+
+def test_a_picture_of_many_solutions_says_that_it_is_of_the_likeliest():
+    assert left_out(16) == ""
+    assert left_out(43) == " The 16 likeliest of 43 solutions."
