@@ -67,7 +67,7 @@ class Verdict:
     def sentence(self) -> str:
         """Says it in words."""
         own, other = self.values
-        if self.difference.value == 0:
+        if self.difference.value == 0 or (own == other and not self.sign):  # the reader sees no difference
             return f"{self.arena}: {self.agent} shares the best {self.label} with {self.rival}: {own}."
         best = "the best" if self.difference.value > 0 else "NOT the best"
         unsure = "the interval of the difference contains 0"
