@@ -95,8 +95,9 @@ def evaluate_row(
 
 
 def moved(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
-    """Returns arrays on a device, for which a program does not wait: they are copied before it goes on."""
-    return [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
+    """Returns arrays on a device without waiting for it: CUDA takes a copy of them before it lets the program go on."""
+    meanwhile = device.type != "mps"  # which may read them later, when they are gone
+    return [torch.from_numpy(array).to(device, non_blocking=meanwhile) for array in arrays]
 
 
 def _forward(model: Any, row: Row, past: KeysAndValues | None, **given: Any) -> Any:
