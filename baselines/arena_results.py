@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -119,10 +120,15 @@ def _yardsticks(tables: Tables, player: str) -> dict[str, Estimate]:
     """
 
     def whole(yardstick: np.ndarray, name: str) -> np.ndarray:
+        if not np.isnan(yardstick).any():
+            return yardstick
         scored = np.any(
             [~np.isnan(sum(tables.table(a, part) for part in parts_of(name))) for a in tables.agents], axis=0
         )
         return np.where((scored & np.isnan(yardstick)).any(), np.nan, yardstick)
+
+    def part_of_ratio(name: str, part: str) -> np.ndarray:
+        return whole(tables.yardstick(part), name)
 
     scores = {}
     for shown in tables.means:
@@ -131,11 +137,7 @@ def _yardsticks(tables: Tables, player: str) -> dict[str, Estimate]:
             own = np.where(np.isnan(own), tables.yardstick(shown.best), own)
         scores[shown.name] = estimate(whole(own, shown.name), tables.weights, tables.draws)
     for name in _RATIOS:
-
-        def part_of_ratio(part: str, name: str = name) -> np.ndarray:
-            return whole(tables.yardstick(part), name)
-
-        scores[name] = _combined(tables, FAMILY_SCORES[f"{player}_{name}"], part_of_ratio)
+        scores[name] = _combined(tables, FAMILY_SCORES[f"{player}_{name}"], partial(part_of_ratio, name))
     for name in _DECILES:
         shown = next(score for score in tables.means if score.name == name)
         own = whole(tables.yardstick(shown.chance if player == "chance" else shown.target), name)

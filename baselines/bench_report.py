@@ -15,7 +15,7 @@ from baselines.bench import read_run
 from baselines.bench_csv import problems_csv, scores_csv
 from baselines.bench_exhibits import Found
 from baselines.bench_plots import diversity_plot, rank_plot
-from baselines.bench_results import BenchResults, summarise_run
+from baselines.bench_results import NORMALISED_SUCCESS, BenchResults, summarise_run
 from baselines.bench_verdicts import sure_side, verdicts_html, verdicts_markdown
 from baselines.page import (
     PAGE_FILE,
@@ -209,12 +209,15 @@ def _difference_cell(comparison: Comparison | None, score: Score) -> str:
     if comparison is None:
         return number_cell(DASH)
     difference = comparison.difference
-    interval = f"<small>({_range(difference, score)})</small>" if math.isfinite(difference.low) else ""
+    interval = f"<small>({told})</small>" if (told := _range(difference, score)) else ""
     improvement = f"<small>P {comparison.improvement.value:.2f}</small>"
     return number_cell(f"{_signed(difference.value, score)}{interval}{improvement}", sure_side(difference))
 
 
 def _range(difference: Estimate, score: Score) -> str:
+    """Returns the interval of a difference, empty where there is none."""
+    if math.isnan(difference.low):
+        return ""
     return f"{_signed(difference.low, score)} to {_signed(difference.high, score)}"
 
 
@@ -252,7 +255,7 @@ def _rank_figures(results: BenchResults) -> list[str]:
     figures = []
     for ranks in results.ranks:
         about = "How often each agent takes each rank, the first darkest, when one problem is drawn per environment."
-        if ranks.score.startswith("normalised"):
+        if ranks.score == NORMALISED_SUCCESS:
             about += " What is further below chance than the best is above it counts as -1."
         if left_out := [agent for agent in agents if agent not in ranks.shares]:
             about += f" Without {', '.join(left_out)}, of which a result is missing."
@@ -348,7 +351,7 @@ def differences_table(arena: ArenaResults) -> Table:
         for one in arena.comparisons:
             if one.score == score.name and place[one.first] > place[one.second]:
                 difference = one.difference
-                interval = _range(difference, score) if math.isfinite(difference.low) else DASH
+                interval = _range(difference, score) or DASH
                 texts = (arena.results.label(score), one.first, one.second, _signed(difference.value, score), interval)
                 table.add_row(*(Text(one_line(text)) for text in texts), f"{one.improvement.value:.2f}")
     return table

@@ -17,7 +17,7 @@ from baselines.bench import Run
 from baselines.bench_exhibits import is_listed
 from baselines.bench_tables import Tables
 from baselines.bench_verdicts import Verdict, verdicts
-from baselines.cells import CellResult, Failure, identity
+from baselines.cells import CellResult, Failure, key_of
 from baselines.statistics import normalised, rank_distribution
 from baselines.suites import Quoted
 from gfn_envs.evaluation import SIMULATED_PLAYS
@@ -27,6 +27,7 @@ _ALIKE = (
     "Costs are of the agent's own process; environment steps and tokens are what the agent says of itself.",
 )
 """What readers should know of every run."""
+NORMALISED_SUCCESS = "normalised success"
 _EARLIER = "An earlier result: tuned options or the embedded policy changed since; gfn bench runs it again."
 
 
@@ -123,7 +124,7 @@ def rank_agents(tables: Sequence[Tables]) -> tuple[Ranks, ...]:
         if all(len(table.cells.get(agent, {})) == len(table.seeds) for table in played)
     ]
     found = []
-    for label, name in (("normalised success", "success_at_1"), ("coverage", "coverage")):
+    for label, name in ((NORMALISED_SUCCESS, "success_at_1"), ("coverage", "coverage")):
         families, weights = [], []
         for table in played:
             stack = np.array([table.table(agent, name) for agent in agents])
@@ -171,10 +172,7 @@ def _notes(run: Run) -> tuple[str, ...]:
     for cell, outcome in zip(run.cells, run.outcomes, strict=True):
         if not isinstance(outcome, CellResult):
             continue
-        for note in (
-            *outcome.notes,
-            *([_EARLIER] if identity(outcome.description) != identity(cell.description) else []),
-        ):
+        for note in (*outcome.notes, *([_EARLIER] if key_of(outcome.description) != cell.key else [])):
             agents = about.setdefault((cell.arena.name, note), [])
             if cell.contestant.name not in agents:
                 agents.append(cell.contestant.name)

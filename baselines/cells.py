@@ -56,8 +56,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """What names its files: the hash of everything that decides the result, and not of shown names."""
-        text = json.dumps(identity(self.description), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of(self.description)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -111,15 +110,19 @@ class Cell:
         )
 
 
-def identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a description in which what a problem file holds stands for its place, so that a project can be moved."""
+def key_of(description: Mapping[str, Any]) -> str:
+    """Returns the hash of a description in which what a problem file holds stands for its place.
+
+    So a project can be moved, and keeps its results.
+    """
     read, arena = description.get("files", {}), dict(description["arena"])
     files = {arena[part]["file"] for part in ("train", "evaluation")}
     for part in ("train", "evaluation"):
         arena[part] = {**arena[part], "file": read.get(arena[part]["file"], arena[part]["file"])}
     others = {name: digest for name, digest in read.items() if name not in files}
     rest = {name: value for name, value in description.items() if name != "files"}
-    return {**rest, "arena": arena, **({"files": others} if others else {})}
+    text = json.dumps({**rest, "arena": arena, **({"files": others} if others else {})}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def question(description: Mapping[str, Any]) -> str:

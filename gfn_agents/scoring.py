@@ -54,6 +54,11 @@ def evaluate_trunk(model: Any, tokens: Tokens, past: KeysAndValues | None = None
     return tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
 
 
+def tokens_in(past: KeysAndValues | None) -> int:
+    """Returns the length of an evaluated trunk."""
+    return past[0][0].shape[2] if past else 0
+
+
 def evaluate_row(
     model: Any,
     row: Row,
@@ -71,12 +76,12 @@ def evaluate_row(
     Returns:
         float32 of shape (N,), and of shape (prompts,); float64 if the model is.
     """
-    behind = past[0][0].shape[2] if past else 0
+    behind = tokens_in(past)
     nodes, place = np.unique(row.edge_nodes, return_inverse=True)
     # All that is known beforehand goes to the device beforehand, so that nothing waits for the evaluation.
     given = (row.tokens, row.depths + behind, nodes, place, row.edge_tokens, row.sequence_index, row.sequence_edges)
-    tokens, positions, kept, at, edge_tokens, owners, members = moved(model.device, *given)
-    ends, prompt_ends = moved(model.device, np.flatnonzero(row.edge_tokens == END), row.prompt_ends)
+    tokens, positions, kept, at, edge_tokens, owners, members = _moved(model.device, *given)
+    ends, prompt_ends = _moved(model.device, np.flatnonzero(row.edge_tokens == END), row.prompt_ends)
     output = _forward(
         model,
         row,
@@ -94,7 +99,7 @@ def evaluate_row(
     return totals, flow_head(wide(output.hidden_states[-1][0, prompt_ends]))[:, 0]
 
 
-def moved(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
+def _moved(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
     """Returns arrays on a device without waiting for it: CUDA takes a copy of them before it lets the program go on."""
     meanwhile = device.type != "mps"  # which may read them later, when they are gone
     return [torch.from_numpy(array).to(device, non_blocking=meanwhile) for array in arrays]
@@ -102,8 +107,7 @@ def moved(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
 
 def _forward(model: Any, row: Row, past: KeysAndValues | None, **given: Any) -> Any:
     """Returns what a model says of a row; where FlexAttention cannot run, it is left for good, with a warning."""
-    behind = past[0][0].shape[2] if past else 0
-    mask = _mask(model, row, behind)
+    mask = _mask(model, row, tokens_in(past))
     try:
         cache = DynamicCache(past) if past else None
         return model(attention_mask=mask, past_key_values=cache, use_cache=False, **given)
@@ -120,7 +124,7 @@ def _mask(model: Any, row: Row, behind: int) -> Any:
     """Returns what lets every node of a row see the trunk, its ancestors and itself: a dense mask or a `BlockMask`."""
     if len(row.tokens) >= SHORTEST_FLEX_ROW and takes_block_masks(model):
         return block_mask(row, behind, model.device)
-    enters, exits = moved(model.device, row.enters, row.exits)
+    enters, exits = _moved(model.device, row.enters, row.exits)
     unseen = (enters > enters[:, None]) | (enters[:, None] >= exits)
     width = behind + len(row.tokens)
     # Kernels take a mask as it is if its lines begin at multiples of 8, and else copy it in each layer.
@@ -140,7 +144,7 @@ def evaluate_padded(
     """Returns the same numbers from one right-padded batch of prompt + action, log F of each sequence's prompt."""
     device = model.device
     padded, attended = _right_padded([prompt + action for prompt, action in sequences], padding)
-    input_ids, attention_mask, ends = moved(device, padded, attended, np.flatnonzero(padded[:, 1:] == END))
+    input_ids, attention_mask, ends = _moved(device, padded, attended, np.flatnonzero(padded[:, 1:] == END))
     output = model(
         input_ids=input_ids.clamp_min(0),
         attention_mask=attention_mask,

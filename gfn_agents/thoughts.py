@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from gfn_agents.prefix_tree import Tokens
-from gfn_agents.scoring import END, KeysAndValues, wide
+from gfn_agents.scoring import END, KeysAndValues, tokens_in, wide
 from gfn_envs.trajectory import Thought
 
 
@@ -113,7 +113,7 @@ def _grow(
     width, device = max(map(len, prompts)), model.device
     input_ids = torch.tensor([(0,) * (width - len(prompt)) + prompt for prompt in distinct], device=device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in distinct], device=device)
-    behind = past[0][0].shape[2] if past else 0
+    behind = tokens_in(past)
     positions = (mask.cumsum(dim=-1) - 1).clamp_min(0) + behind
     mask = torch.nn.functional.pad(mask, (behind, 0), value=1)
     many = len(distinct)

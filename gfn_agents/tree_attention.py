@@ -57,7 +57,7 @@ def block_mask(row: Row, behind: int, device: torch.device) -> BlockMask:
     Args:
         behind: tokens of the trunk.
     """
-    enters, exits = (torch.from_numpy(a).to(device, torch.int32) for a in (row.enters, row.exits))
+    enters, exits = (torch.from_numpy(a).to(device, torch.int32, non_blocking=True) for a in (row.enters, row.exits))
 
     def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         seen = (key - behind).clamp_min(0)

@@ -47,6 +47,7 @@ from gfn_envs.state_graph import StateGraph
 from gfn_envs.task import Problem, Task
 from gfn_envs.trajectory import Trajectory
 
+_LEAVE_EXACT_OUT = "leave exact out (--exact, or exact: true of a suite)"
 SIMULATED_PLAYS = 300
 """Random plays that give the chance of a problem with too many states to list."""
 _PROBLEMS_PER_ROLLOUT = 8
@@ -144,7 +145,7 @@ def evaluate_agent(
     if exact and not tells_probabilities(agent):
         raise ValueError(
             f"{type(agent).__name__} has no action_probabilities, or none without its thoughts, and exact scores need "
-            "them; leave exact out (--exact, or exact: true of a suite)"
+            f"them; {_LEAVE_EXACT_OUT}"
         )
     return _evaluations(task, agent, problems, samples, k, rng, exact, beta)
 
@@ -170,9 +171,7 @@ def _evaluations(
             if graph is not None:
                 scores, solutions = _listed_scores(graph, player, own, k, exact, beta)
             elif exact:
-                raise ValueError(
-                    f"'{problem.id}' has too many states to list; leave exact out (--exact, or exact: true of a suite)"
-                )
+                raise ValueError(f"'{problem.id}' has too many states to list; {_LEAVE_EXACT_OUT}")
             else:
                 scores, solutions = _simulated_scores(task, problem, player, own, k, rng)
             if not exact:

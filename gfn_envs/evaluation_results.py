@@ -161,9 +161,8 @@ def summarise_family(
     scores, weights = [e.scores for e in evaluations], [e.weight for e in evaluations]
     found = summarise(scores, weights, rng, resamples, FAMILY_SCORES, WORST_DECILES)
     for shown in shown_scores(scores[0]):
-        own = np.array([_is_known(score, shown.name) for score in scores])
         for yardstick in found.keys() & {shown.chance, shown.target, shown.best}:
-            if any(own & [not _is_known(score, yardstick) for score in scores]):
+            if any(_is_known(score, shown.name) and not _is_known(score, yardstick) for score in scores):
                 found[yardstick] = Estimate(math.nan, math.nan, math.nan)
     return found
 

@@ -248,7 +248,7 @@ class ConceptDrift(Wrapped[ProblemT, DriftState[Any]]):
             raise ValueError(f"steps must be an integer of at least 1, got {self.steps!r}")
         if not isinstance(self.after, Task) or _innermost(self.after) != _innermost(self.task):
             raise ValueError("after must be a wrapper around the same task, such as ReversedActions(task)")
-        if _drifts(self.task) or _drifts(self.after):
+        if _has(self.task, ConceptDrift) or _has(self.after, ConceptDrift):
             raise ValueError("ConceptDrift cannot hold another one; put it outermost, or use cyclic=True")
 
     @property
@@ -448,7 +448,7 @@ def add_stochasticity(task: Task[Any, Any], wrappers: Mapping[str, Mapping[str, 
 
 def hides_fields(task: Task[Any, Any]) -> bool:
     """Says whether `HiddenFields` hides some of a task's state from its texts."""
-    return isinstance(task, HiddenFields) or (isinstance(task, Wrapped) and hides_fields(task.task))
+    return _has(task, HiddenFields)
 
 
 # -- distributions -------------------------------------------------------------------------------------
@@ -486,5 +486,6 @@ def _innermost(task: Task[Any, Any]) -> Task[Any, Any]:
     return task
 
 
-def _drifts(task: Task[Any, Any]) -> bool:
-    return isinstance(task, ConceptDrift) or (isinstance(task, Wrapped) and _drifts(task.task))
+def _has(task: Task[Any, Any], wrapper: type[Wrapped[Any, Any]]) -> bool:
+    """Says whether a task is wrapped so, at whatever depth."""
+    return isinstance(task, wrapper) or (isinstance(task, Wrapped) and _has(task.task, wrapper))
