@@ -21,7 +21,7 @@ MOST_CHARACTERS = 1 << 20
 """Official files have up to 140,000."""
 _MOST_TOKENS = 200_000
 _DEEPEST = 16
-_TOKEN = re.compile(r"[()]|[^\s()]+")
+_TOO_LARGE = "the PDDL problem is too large or too deeply nested for an ALFWorld game"
 _TASK = re.compile(r'Your task is to: ([^"\\\n]*)\.')
 _OLD_MOVE = re.compile(r"put (\w+ \d+) in/on (\w+ \d+)")
 _PROPERTIES = {
@@ -122,23 +122,27 @@ def _entries(text: str) -> tuple[str, str, list[str]]:
 # -- PDDL ------------------------------------------------------------------------------------------
 def _tree(text: str) -> Tree:
     """Returns an S-expression as nested tuples."""
-    open_lists: list[list[Tree]] = [[]]
-    for count, match in enumerate(_TOKEN.finditer(text)):
-        token = match[0]
+    tokens = text.replace("(", " ( ").replace(")", " ) ").split()
+    if len(tokens) > _MOST_TOKENS:
+        raise ValueError(_TOO_LARGE)
+    around: list[list[Tree]] = []
+    inside: list[Tree] = []
+    for token in tokens:
         if token == "(":
-            open_lists.append([])
+            around.append(inside)
+            inside = []
+            if len(around) >= _DEEPEST:
+                raise ValueError(_TOO_LARGE)
         elif token == ")":
-            done = open_lists.pop()
-            if not open_lists:
+            if not around:
                 raise ValueError("the PDDL problem has a ')' too many")
-            open_lists[-1].append(tuple(done))
+            around[-1].append(tuple(inside))
+            inside = around.pop()
         else:
-            open_lists[-1].append(token)
-        if len(open_lists) > _DEEPEST or count > _MOST_TOKENS:
-            raise ValueError("the PDDL problem is too large or too deeply nested for an ALFWorld game")
-    if len(open_lists) != 1 or len(open_lists[0]) != 1:
+            inside.append(token)
+    if around or len(inside) != 1:
         raise ValueError("the PDDL problem is not one whole list in parentheses")
-    return open_lists[0][0]
+    return inside[0]
 
 
 def _sections(tree: Tree) -> tuple[tuple[Tree, ...], Tree]:
@@ -159,8 +163,9 @@ def _facts(init: Iterable[Tree]) -> Facts:
         name, arguments = (fact[0], fact[1:]) if isinstance(fact, tuple) and fact else (fact, ())
         if not isinstance(name, str) or len(arguments) != _PREDICATES.get(name, -1):
             raise ValueError(f"{fact!r:.80} is not a fact that an ALFWorld game starts with")
-        if not all(isinstance(argument, str) for argument in arguments):
-            raise ValueError(f"{fact!r:.80} has a list where a name should be")
+        for argument in arguments:
+            if not isinstance(argument, str):
+                raise ValueError(f"{fact!r:.80} has a list where a name should be")
         facts[name].append(arguments)  # type: ignore[arg-type]  # just checked
     return facts
 
