@@ -77,16 +77,18 @@ def add_phrases(
         known: texts that keep their tokens; a phrase that would change one of them is left out.
     """
     kept = list(phrases)
-    before = {text: tokenizer(text)["input_ids"] for text in known}
+    texts_known = sorted(known)
+    before = _token_ids(tokenizer, texts_known)
     while True:
         trial = deepcopy(tokenizer)
         first = len(trial)
         trial.add_tokens([_as_token(phrase) for phrase in kept])
-        wrong = _used(trial, first, [text for text, ids in before.items() if trial(text)["input_ids"] != ids])
+        now = _token_ids(trial, texts_known)
+        wrong = _used(trial, first, [after for after, ids in zip(now, before, strict=True) if after != ids])
         if not wrong:
             break
         kept = [phrase for phrase in kept if phrase not in wrong]
-    used = _used(trial, first, texts)
+    used = _used(trial, first, _token_ids(trial, sorted(texts)))
     return int(tokenizer.add_tokens([_as_token(phrase) for phrase in kept if phrase in used]))
 
 
@@ -106,9 +108,14 @@ def _as_token(phrase: str) -> AddedToken:
     return AddedToken(phrase, normalized=False, special=False)
 
 
-def _used(tokenizer: PreTrainedTokenizerFast, first: int, texts: Iterable[str]) -> set[str]:
-    """Returns the tokens numbered `first` or more that texts have."""
-    found = set(chain.from_iterable(tokenizer(text)["input_ids"] for text in texts))
+def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+    # One call for all, as each has an overhead of many texts.
+    return tokenizer(texts)["input_ids"] if texts else []
+
+
+def _used(tokenizer: PreTrainedTokenizerFast, first: int, texts: Iterable[list[int]]) -> set[str]:
+    """Returns the tokens numbered `first` or more that texts, given as token ids, have."""
+    found = set(chain.from_iterable(texts))
     return {tokenizer.decode([token]) for token in found if token >= first}
 
 

@@ -172,7 +172,10 @@ def test_it_finds_a_hidden_goal_that_no_player_of_the_newest_position_finds_as_o
     (1 + p (1 - p) (q + r)) / 2 <= 0.75.
     """
     agent = small(seed=0, width=32, num_envs=16, n_steps=16, batch_size=64)
-    agent.learn(6_000)
+    for _ in range(3):
+        agent.learn(2_000)
+        if success(agent) > 0.9:
+            break
     assert success(agent) > 0.9
 
 
@@ -217,10 +220,11 @@ def test_it_counts_its_steps_where_no_turn_tells_how_many_there_were():
         width=32,
         num_envs=16,
         n_steps=16,
-        batch_size=64,
-        learning_rate=1e-3,
+        batch_size=256,
+        learning_rate=2e-3,
         n_epochs=10,
         entropy_bonus=0.05,
+        seed=1,
     )
     for _ in range(8):
         agent.learn(2_000)

@@ -26,13 +26,13 @@ from tests.test_processes import LINE, ON_POLICY, WALKS, finish, launch, table_f
 CARDS = tuple(Game24Problem(numbers) for numbers in ((2, 3, 4), (1, 4, 6), (2, 2, 6)))
 SHARDED = {"ACCELERATE_USE_FSDP": "true"}
 LONG = PromptTemplate("Make 24. " * 10)
-THINKING = PromptTemplate("Make 24. " * 10, thought_tokens=3)
+THINKING = PromptTemplate("Make 24. " * 3, thought_tokens=2)
 # GPT-2 is in float64 throughout; the norms of Llama and Mistral are float32.
 CASES = {
     "gpt2": ({"local_search": "greedy", "branches_per_sample": 1, "epsilon": 0.02}, PromptTemplate()),
     "gpt2 flows": ({"objective": "detailed_balance"}, PromptTemplate()),
     "gpt2 reference": ({"objective": "relative_trajectory_balance"}, LONG),
-    "gpt2 thoughts": ({}, THINKING),
+    "gpt2 thoughts": ({"samples_per_problem": 2}, THINKING),
     "gpt2 many updates": ({"objective": "ppo_clip", "updates_per_batch": 2, **ON_POLICY}, PromptTemplate()),
     "gpt2 adapter": ({"objective": "relative_trajectory_balance"}, PromptTemplate()),
     "gpt2 distance": ({"distance_every": 1}, PromptTemplate()),
