@@ -9,14 +9,13 @@ and operations whose result has a size that depends on numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import (
     _DummyBackendModule,
     _DummyPrivateUse1Hook,
@@ -79,14 +78,14 @@ class Elsewhere(torch.Tensor):
         operation = func.overloadpacket
         if operation is aten._fused_sdp_choice:
             return MATHS_ATTENTION
-        if operation in WAITING or (operation in INDEXED and any(map(_says_whether, tree_leaves(args[1:])))):
+        if operation in WAITING or (operation in INDEXED and any(map(_says_whether, _leaves(args[1:])))):
             Rules.waits += 1
         if operation not in COPIES:
             _refuse_mixing(operation, args, kwargs)
         place = kwargs.get("device")
         if operation is aten._to_copy and place is not None and torch.device(place).type == "cpu":
             Rules.waits += 1
-            return func(*tree_map(_held, args), **tree_map(_held, kwargs))
+            return func(*_each(_held, args), **_each(_held, kwargs))
         if operation is aten.copy_ and not isinstance(args[0], Elsewhere):
             Rules.waits += 1
             args[0].copy_(args[1].held)
@@ -105,12 +104,32 @@ class Rules(TorchDispatchMode):
         """Runs an operation; one that makes a tensor on the device does so on the CPU."""
         kwargs = kwargs or {}
         place = kwargs.get("device")
-        if any(isinstance(leaf, Elsewhere) for leaf in tree_leaves((args, kwargs))):
+        if any(isinstance(leaf, Elsewhere) for leaf in _leaves((args, kwargs))):
             return func(*args, **kwargs)
         if place is not None and torch.device(place).type == NAME:
             Rules.waits += func.overloadpacket is aten._to_copy and not kwargs.get("non_blocking")
             return _run(func, args, kwargs)
         return func(*args, **kwargs)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yields what tuples, lists and dictionaries hold; torch's own function for it costs more than the operations."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, dict):
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
+
+
+def _each(function: Callable[[Any], Any], value: Any) -> Any:
+    """Returns tuples, lists and dictionaries with a function applied to what they hold."""
+    if isinstance(value, tuple | list):
+        return type(value)([_each(function, item) for item in value])
+    if isinstance(value, dict):
+        return {name: _each(function, item) for name, item in value.items()}
+    return function(value)
 
 
 def _says_whether(index: Any) -> bool:
@@ -124,12 +143,12 @@ def _held(value: Any) -> Any:
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
     """Returns what the CPU makes of an operation, as tensors elsewhere."""
     place = {"device": "cpu"} if kwargs.get("device") is not None else {}
-    out = func(*tree_map(_held, args), **{**tree_map(_held, kwargs), **place})
-    return tree_map(lambda value: Elsewhere(value) if isinstance(value, torch.Tensor) else value, out)
+    out = func(*_each(_held, args), **{**_each(_held, kwargs), **place})
+    return _each(lambda value: Elsewhere(value) if isinstance(value, torch.Tensor) else value, out)
 
 
 def _refuse_mixing(operation: Any, args: Any, kwargs: Any) -> None:
-    tensors = tree_leaves((args[:1], kwargs) if operation in INDEXED else (args, kwargs))
+    tensors = _leaves((args[:1], kwargs) if operation in INDEXED else (args, kwargs))
     here = [t for t in tensors if isinstance(t, torch.Tensor) and not isinstance(t, Elsewhere) and t.dim()]
     if here:
         raise RuntimeError(f"{operation} got tensors of the CPU among those of '{NAME}'; move them to one device")

@@ -224,6 +224,7 @@ def test_an_adapter_trains_the_same_elsewhere(device, options):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"objective": "trajectory_balance"}], ids=["vargrad", "balance"])
 def test_thoughts_train_the_same_elsewhere(device, options):
+    options = {**options, "samples_per_problem": 2}
     compare_training(device, GAME, PUZZLES, options, template=PromptTemplate(thought_tokens=2))
 
 
@@ -265,7 +266,7 @@ def test_an_agent_is_loaded_anywhere(device, tmp_path, use_peft):
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", [False, True])
 def test_a_run_goes_on_elsewhere(device, tmp_path, adapter):
-    options = {"objective": "trajectory_balance", "steps": 4}
+    options = {"objective": "trajectory_balance", "steps": 4, "samples_per_problem": 2}
     unbroken, _ = trained(device, GAME, PUZZLES, options, adapter=adapter)
     trained(None, GAME, PUZZLES, {**options, "steps": 2}, tmp_path, adapter=adapter)
     config = TrainConfig(**{**OPTIONS, **options})
