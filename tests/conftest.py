@@ -51,3 +51,15 @@ def gfn(capsys):
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def fast_windows(monkeypatch):
+    """Windows that do not wait until the next frame is due."""
+    import pygame
+
+    from gfn_envs.env import TextEnv
+
+    monkeypatch.setitem(TextEnv.metadata, "render_fps", 10_000)
+    yield
+    pygame.quit()

@@ -66,7 +66,7 @@ def test_all_games_are_registered():
 
 
 @every_id
-def test_gymnasiums_checker_has_no_complaint(env_id):
+def test_gymnasiums_checker_has_no_complaint(env_id, fast_windows):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(gym.make(env_id, render_mode="ansi").unwrapped)

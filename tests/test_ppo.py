@@ -234,7 +234,7 @@ def test_learns_to_walk_to_any_goal_that_it_reads():
 @pytest.mark.slow
 def test_masked_ppo_learns_game24_far_above_chance():
     agent = MaskablePPOAgent(GAME24, {"split": "train"}, encode=encode, vocabulary_size=VOCABULARY)
-    agent.learn(8_000)
+    agent.learn(5_000)
     success, chance = scores(agent, make_env("Game24", split="train"), count=20)
     assert chance < 0.02
     assert success > 5 * chance

@@ -78,14 +78,6 @@ def digests(env_id):
     return [*found, hashlib.sha256(env.render()).hexdigest()]
 
 
-@pytest.fixture
-def fast(monkeypatch):
-    """Windows that do not wait."""
-    monkeypatch.setitem(TextEnv.metadata, "render_fps", 10_000)
-    yield
-    pygame.quit()
-
-
 # -- every environment -----------------------------------------------------------------------------
 @every_id
 def test_a_frame_shows_the_state(env_id):
@@ -196,7 +188,7 @@ def shown():
     return None if surface is None else pygame.surfarray.array3d(surface).transpose(1, 0, 2)
 
 
-def test_a_window_follows_the_play(fast):
+def test_a_window_follows_the_play(fast_windows):
     env = gym.make(LINE, render_mode="human")
     still, action = started(LINE, render_mode="rgb_array")
     for _ in range(2):
@@ -213,7 +205,7 @@ def test_a_window_follows_the_play(fast):
     assert shown() is None
 
 
-def test_an_environment_without_a_window_closes_none(fast):
+def test_an_environment_without_a_window_closes_none(fast_windows):
     one, _ = started(LINE, render_mode="human")
     gym.make(LINE, render_mode="human").close()
     started(LINE, render_mode="rgb_array")[0].close()
@@ -222,7 +214,7 @@ def test_an_environment_without_a_window_closes_none(fast):
     assert shown() is None
 
 
-def test_a_run_goes_on_when_the_user_closes_the_window(fast):
+def test_a_run_goes_on_when_the_user_closes_the_window(fast_windows):
     env, action = started(LINE, render_mode="human")
     pygame.event.post(pygame.Event(pygame.QUIT))
     env.step(action)
@@ -235,7 +227,7 @@ def test_a_run_goes_on_when_the_user_closes_the_window(fast):
     assert shown() is not None
 
 
-def test_a_run_goes_on_when_another_environment_ends_pygame(fast):
+def test_a_run_goes_on_when_another_environment_ends_pygame(fast_windows):
     env, action = started(LINE, render_mode="human")
     pygame.quit()  # what closing CartPole does
     env.step(action)
@@ -247,7 +239,7 @@ def test_a_run_goes_on_when_another_environment_ends_pygame(fast):
     assert shown().shape == SHAPE
 
 
-def test_a_clone_gives_frames_and_copies_get_a_window_of_their_own(fast):
+def test_a_clone_gives_frames_and_copies_get_a_window_of_their_own(fast_windows):
     env, action = started(LINE, render_mode="human")
     before = shown()
     clone = env.unwrapped.clone()

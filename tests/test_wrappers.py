@@ -39,7 +39,7 @@ def decoded(row):
 
 @pytest.mark.parametrize("env_id", IDS)
 @pytest.mark.parametrize("view", [index_env, token_env])
-def test_check_env_passes(view, env_id):
+def test_check_env_passes(view, env_id, fast_windows):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*is different from the unwrapped version.*")
@@ -301,7 +301,7 @@ def test_reset_clears_the_history(history):
 @pytest.mark.parametrize(
     "history", [Transcript, lambda env: Transcript(env, steps=2), ChatMessages, lambda env: ChatMessages(env, "Play.")]
 )
-def test_check_env_passes_with_histories(history, inside, env_id):
+def test_check_env_passes_with_histories(history, inside, env_id, fast_windows):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*is different from the unwrapped version.*")
