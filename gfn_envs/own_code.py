@@ -12,7 +12,9 @@ _LIBRARIES = (
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     os.path.realpath(sysconfig.get_path("stdlib")) + os.sep,
 )
-"""Where code lies that is not the user's own."""
+_INSTALLED = {"site-packages", "dist-packages"}
+"""Where code lies that is not the user's own: in these folders, and in those of these names, of which one Python may
+have several, as with `pip install --user` and `venv --system-site-packages`."""
 
 
 def place_in_own_code(error: BaseException) -> str:
@@ -23,5 +25,9 @@ def place_in_own_code(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}, line {error.lineno}"
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(file, line) for file, line in places if not file.startswith(("<", *_LIBRARIES))]
+    own = [(file, line) for file, line in places if _is_own(file)]
     return f"{Path(own[-1][0]).name}, line {own[-1][1]}" if own else ""
+
+
+def _is_own(file: str) -> bool:
+    return not file.startswith(("<", *_LIBRARIES)) and _INSTALLED.isdisjoint(Path(file).parts)

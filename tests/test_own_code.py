@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gfn_envs.own_code import place_in_own_code
 from tests.test_cli import LINE, refused
 
 MODULE = """
@@ -77,6 +78,21 @@ def test_an_error_of_the_package_itself_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(own_code, "_LIBRARIES", (*own_code._LIBRARIES, str(Path(__file__).parent)))
     with pytest.raises(KeyError, match="a mistake"):
         cli.main(["analyse", LINE])
+
+
+@pytest.mark.parametrize(
+    ("folder", "named"),
+    [
+        ("work", "other.py"),
+        ("home/.local/lib/python3/site-packages", Path(__file__).name),
+        ("usr/lib/python3/dist-packages", Path(__file__).name),
+    ],
+)
+def test_what_is_installed_anywhere_is_not_ones_own(folder, named):
+    """Not every folder of installed packages is this Python's own: `pip install --user` has another."""
+    with pytest.raises(SystemExit) as caught:
+        exec(compile("raise SystemExit(0)", f"/{folder}/other.py", "exec"))
+    assert place_in_own_code(caught.value).startswith(f"{named}, line")
 
 
 def test_an_agent_that_cannot_be_made_is_told_why(gfn, own):
