@@ -387,6 +387,31 @@ def test_quantised_weights_say_what_they_need(tmp_path, monkeypatch):
         load_pretrained(tmp_path / "a.gguf")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("bits", "kept_as"), [("load_in_8bit", torch.int8), ("load_in_4bit", torch.uint8)])
+def test_an_adapter_learns_on_quantised_weights_and_is_kept(bits, kept_as, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    kwargs, options = {"count": 2, "problems": [Game24Problem((4, 6))]}, replace(LORA, **{bits: True})
+    config = replace(SHORT, steps=60, problems_per_step=1, samples_per_problem=8, epsilon=0.5)
+    config = replace(config, learning_rate=3e-3, demonstrations_per_problem=1)
+    folder = model_folder(tmp_path / "model")
+    agent = GFlowNetAgent(ENV, folder, kwargs, config=config, model_options=options)
+    weights = {parameter.dtype for parameter in agent.policy.model.parameters() if not parameter.requires_grad}
+    assert kept_as in weights
+    losses = []
+    agent.learn(on_step=lambda report: losses.append(report.loss))
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    agent.save(tmp_path / "agent")
+    asked = (["Numbers: 4 6"], [("4 * 6", "4 + 6")])
+    (wanted,), (got,) = (
+        agent.action_probabilities(*asked),
+        GFlowNetAgent.load(tmp_path / "agent").action_probabilities(*asked),
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-4)
+    (untrained,) = load_policy(folder, model_options=options).action_probabilities(*asked)
+    assert not np.allclose(untrained, wanted, rtol=1e-2)
+
+
 def test_damaged_adapters_are_refused_in_one_sentence(tmp_path):
     model, saved = model_folder(tmp_path / "model"), tmp_path / "policy"
     policy = load_policy(model, model_options=LORA)
