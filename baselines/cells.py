@@ -222,7 +222,7 @@ def run_cell(cell: Cell, agents: Path | None = None) -> CellResult:
         ProblemResult.of(one)
         for one in evaluate_agent(env.task, agent, problems, cell.arena.samples, cell.arena.k, rng, exact)
     )
-    costs |= started.spent("evaluation")
+    costs = _with_peaks(costs, started.spent("evaluation"))
     notes = _notes(cell, env.task, problems, costs, found)
     return CellResult(cell.description, found, costs, curve, notes, versions())
 
@@ -305,6 +305,12 @@ def _notes(
             "action."
         )
     return tuple(notes)
+
+
+def _with_peaks(training: dict[str, float], evaluation: dict[str, float]) -> dict[str, float]:
+    """Returns both costs; a cell that went on in another process has the larger of the two peaks of memory."""
+    both = [name for name in ("peak_memory", "peak_gpu_memory") if name in training and name in evaluation]
+    return {**training, **evaluation, **{name: max(training[name], evaluation[name]) for name in both}}
 
 
 class _Clock:

@@ -163,7 +163,10 @@ class PolicyAgent(Contestant):
         if self.method == "sft":
             SFTConfig(**options)
         elif self.method != "untrained":
-            check_numbers({"warm_start": int}, {"warm_start": options.pop("warm_start", 0)})
+            warm_start = options.pop("warm_start", 0)
+            check_numbers({"warm_start": int}, {"warm_start": warm_start})
+            if warm_start < 0:
+                raise ValueError(f"warm_start must not be negative, got {warm_start}")
             config = TrainConfig(**options)
             check_config(config)
             check_objective(config, env.task, env.task.reset(env.problems.sample(np.random.default_rng(0))))

@@ -90,10 +90,19 @@ RUN_FOLDER = "gflownet"
 
 
 def train_gflownet(config: DemoConfig, folder: Path, on_step: Callable[[StepReport], None]) -> GFlowNetAgent:
-    """Returns the trained agent; goes on from the last checkpoint of the folder if there is one."""
+    """Returns the trained agent; goes on from the last checkpoint of the folder if there is one.
+
+    Raises:
+        ValueError: the folder holds a run of more steps, or of other options.
+    """
     run = folder / RUN_FOLDER
     run.mkdir(parents=True, exist_ok=True)
     agent = GFlowNetAgent(ENVIRONMENT, folder=run, config=config.training).resume()
+    if agent.trainer.steps_done > config.steps:
+        raise ValueError(
+            f"'{folder}' holds a demo of {agent.trainer.steps_done} steps, which is more than {config.steps}; add "
+            "--fresh, or choose another --output"
+        )
     with RunLogs(run, first_step=agent.trainer.steps_done + 1) as logs:
 
         def report(step: StepReport) -> None:
@@ -153,7 +162,7 @@ def run_demo(config: DemoConfig, folder: Path, say: Say, on_step: Callable[[Step
                 {"environment_steps": rows[-1]["env_steps"], "cpu_seconds": rows[-1]["cpu_seconds"]},
             )
         )
-        curves.append(_curve(name, [row["env_steps"] for row in rows], [row["success"] for row in rows]))
+        curves.append(_curve(name, [row["environment_steps"] for row in rows], [row["success"] for row in rows]))
     contestants.append((BEFORE, "the small language model that ships with the package", load_policy("default"), {}))
     costs = {"environment_steps": float(steps), "cpu_seconds": agent.trainer.cpu_seconds}
     contestants.append((GFLOWNET, "the same model after training with VarGrad", agent, costs))

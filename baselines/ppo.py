@@ -50,6 +50,7 @@ from baselines.sb3_adapter import (
     token_env,
 )
 from gfn_envs.agents import AGENT_FILE, SamplingAgent, class_name, read_agent_file, write_agent_file
+from gfn_envs.files import json_values
 from gfn_envs.wrappers import Encode, TokenObservation
 
 
@@ -57,21 +58,29 @@ class LearningCurveRow(TypedDict):
     """What the episodes that ended in one round of collected experience were like.
 
     Attributes:
-        env_steps: environment steps so far, illegal attempts included.
+        environment_steps: environment steps so far, illegal attempts included.
         episodes: how many ended. Where a round is shorter than an episode, those that end early, and
             often well, are alone in many rounds: weigh rounds by this number.
         success: fraction of those episodes that were solved; nan where none ended.
-        mean_return: mean sum of Gymnasium's rewards of an episode.
         illegal: fraction of the round's steps that tried an illegal index; 0 under masks.
         cpu_seconds: processor time since `learn` began, of this process.
     """
 
-    env_steps: int
+    environment_steps: int
     episodes: int
     success: float
-    mean_return: float
     illegal: float
     cpu_seconds: float
+
+
+SIZES = ("width", "num_envs", "n_steps", "batch_size", "n_epochs")
+
+
+def check_sizes(options: Mapping[str, Any]) -> None:
+    """Raises ValueError if one of the options that are sizes is not positive."""
+    for name in SIZES:
+        if name in options and options[name] < 1:
+            raise ValueError(f"{name} must be at least 1, got {options[name]}")
 
 
 class PPOAgent(SamplingAgent):
@@ -79,7 +88,7 @@ class PPOAgent(SamplingAgent):
 
     Args:
         env_id: a registered id, such as "gfn_envs/Game24-v0".
-        env_kwargs: keywords of `gym.make`; to be saved they must be JSON values.
+        env_kwargs: keywords of `gym.make`; to be saved they must be JSON values, or problems or paths.
         seed: seeds weights, problems and sampling (and PyTorch's global generator, as SB3 does).
         encode: function from a text to token ids; default: the tokenizer of `gfn_agents`.
         vocabulary_size: number of token ids; given together with `encode`.
@@ -134,6 +143,7 @@ class PPOAgent(SamplingAgent):
             "gae_lambda": gae_lambda,
             "device": device,
         }
+        check_sizes(self.arguments)
         views = [self.make_view(env_id, env_kwargs or {}, encode, vocabulary_size) for _ in range(num_envs)]
         self._view = views[0]
         self._model = self.algorithm(
@@ -195,9 +205,9 @@ class PPOAgent(SamplingAgent):
             ValueError: env_kwargs holds something that is not a JSON value.
         """
         try:
-            json.dumps(self.arguments)
+            json.dumps(json_values(self.arguments))
         except TypeError as error:
-            raise ValueError(f"env_kwargs cannot be saved as JSON ({error}); pass problems as a file path") from None
+            raise ValueError(f"env_kwargs cannot be saved as JSON ({error})") from None
         directory = Path(path)
         directory.mkdir(parents=True, exist_ok=True)
         save_model(self._model.policy, str(directory / "policy.safetensors.partial"))
@@ -250,17 +260,13 @@ class _LearningCurve(BaseCallback):  # type: ignore[misc]
 
     def _on_training_start(self) -> None:
         self._started = time.process_time()
-        self._returns = np.zeros(self.training_env.num_envs)
         self._clear()
 
     def _on_step(self) -> bool:
-        self._returns += self.locals["rewards"]
-        for index, (done, info) in enumerate(zip(self.locals["dones"], self.locals["infos"], strict=True)):
+        for done, info in zip(self.locals["dones"], self.locals["infos"], strict=True):
             self._illegal.append(info["invalid_action"])
             if done:
                 self._successes.append(info["success"])
-                self._ended_returns.append(float(self._returns[index]))
-                self._returns[index] = 0.0
         return True
 
     def _on_rollout_start(self) -> None:
@@ -272,10 +278,9 @@ class _LearningCurve(BaseCallback):  # type: ignore[misc]
 
     def _add_row(self) -> None:
         row: LearningCurveRow = {
-            "env_steps": self.num_timesteps,
+            "environment_steps": self.num_timesteps,
             "episodes": len(self._successes),
             "success": _mean(self._successes),
-            "mean_return": _mean(self._ended_returns),
             "illegal": _mean(self._illegal),
             "cpu_seconds": time.process_time() - self._started,
         }
@@ -286,7 +291,6 @@ class _LearningCurve(BaseCallback):  # type: ignore[misc]
 
     def _clear(self) -> None:
         self._successes: list[bool] = []
-        self._ended_returns: list[float] = []
         self._illegal: list[bool] = []
 
 

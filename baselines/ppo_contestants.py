@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
 from baselines.contestant import Contestant, Meter
-from baselines.ppo import MaskablePPOAgent, PPOAgent
+from baselines.ppo import MaskablePPOAgent, PPOAgent, check_sizes
 from baselines.recurrent_ppo import RecurrentPPOAgent
 from baselines.tuned import tuned
 from gfn_agents.agent import training_kwargs
 from gfn_agents.config import check_numbers
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
+
+_OF_THE_RUN = ("env_id", "env_kwargs", "seed", "return")
+"""Hints of a PPO agent that are no options of a contestant: the environment and the seed are those of its run."""
 
 
 class PPOContestant(Contestant):
@@ -33,12 +37,13 @@ class PPOContestant(Contestant):
 
     def check_options(self, env_id: str, env_kwargs: Mapping[str, Any]) -> None:
         """Raises ValueError for an option that the algorithm does not have, or that is not of its type."""
-        known = get_type_hints(self.algorithm.__init__)
+        hints = get_type_hints(self.algorithm.__init__)
+        known = {name: hint for name, hint in hints.items() if name not in _OF_THE_RUN}
         for name in self.options:
             if name not in known:
-                names = [own for own in known if own not in ("env_id", "env_kwargs", "seed", "return")]
-                raise ValueError(f"{self.method} has no option {name!r}; options are {', '.join(names)}")
+                raise ValueError(f"{self.method} has no option {name!r}; options are {', '.join(known)}")
         check_numbers(known, self.options)
+        check_sizes(self.options)
 
     def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         """Trains a new network; the last round of experience may go beyond the budget.
@@ -55,7 +60,7 @@ class PPOContestant(Contestant):
         ended, solved = 0, 0.0
         while not meter.used_up:
             row = self._agent.learn(1)[-1]  # one round of experience
-            meter.environment_steps = row["env_steps"]  # illegal attempts included
+            meter.environment_steps = row["environment_steps"]  # illegal attempts included
             if row["episodes"]:
                 ended, solved = ended + row["episodes"], solved + row["episodes"] * row["success"]
             if ended >= self._agent.arguments["num_envs"]:  # an episode each, and not the short ones alone
@@ -76,9 +81,9 @@ class PPOContestant(Contestant):
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the network, and how it was made; the training problems are left out."""
-        trained = self.player
+        trained = copy(self.player)
         kwargs = {name: value for name, value in trained.arguments["env_kwargs"].items() if name != "problems"}
-        trained.arguments["env_kwargs"] = kwargs
+        trained.arguments = {**trained.arguments, "env_kwargs": kwargs}
         trained.save(Path(folder) / "policy")
         write_agent_file(folder, self, {"options": self.options, "costs": self.costs, "curve": self.curve})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -21,6 +21,7 @@ from baselines.yardsticks import optimal_policy
 from gfn_agents.batch import scored_batch
 from gfn_agents.config import check_numbers
 from gfn_agents.exploration import demonstrations
+from gfn_agents.memory import within_memory
 from gfn_agents.policy import Policy
 from gfn_agents.schedules import Schedule
 from gfn_envs.exact import enumerate_states
@@ -95,12 +96,16 @@ def supervise(
         steps += sum(len(trajectory.steps) for trajectory in fresh)
         for epoch in range(config.epochs):
             batch = fresh if epoch == 0 else [shown[i] for i in rng.integers(len(shown), size=len(fresh))]
-            optimizer.zero_grad()
-            sft_loss(policy, batch).backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            within_memory(partial(_set_gradient, policy, batch, optimizer), policy)
+            policy.clip_gradients(config.max_grad_norm)
             optimizer.param_groups[0]["lr"] = config.learning_rate_at(optimizer_steps)
             optimizer.step()
             optimizer_steps += 1
+
+
+def _set_gradient(policy: Policy, shown: list[Trajectory], optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    policy.backward(sft_loss(policy, shown))
 
 
 def fresh_demonstrations(

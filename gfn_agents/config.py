@@ -80,7 +80,7 @@ class TrainConfig:
             that can be listed; 0 is never.
         stop_at_distance: training stops once the distance (total variation) is below this.
         thought_weight: of the log-probability of thoughts, for a policy that thinks; exact with 1 only.
-        thought_prior: of the log-probability of thoughts under the policy as it was at first; exact with 1, with 0
+        thought_prior: of the log-probability of thoughts under the reference; exact with 1, with 0
             thoughts become noise. Policy gradients do without.
         checkpoint_every: steps between checkpoints.
         seed: of problems, sampling and replay.

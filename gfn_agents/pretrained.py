@@ -1,7 +1,7 @@
 """Causal language models with their tokenizers: from a folder, the hub, a GGUF file or a name that we know.
 
 A model may have a low-rank adapter (LoRA, through peft) beside its weights. Then only the adapter is
-trained and stored, and the model with the adapter switched off is the reference that it started from.
+trained and stored, and the model with the adapter switched off is the reference.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Trainer:
         config: options.
         folder: run folder for checkpoints, logs and failing batches; None keeps nothing.
         reference: what relative objectives stay close to, and thoughts; by default the policy as it is now, frozen.
-            Of a policy with an adapter it is the model without it.
+            Of a policy with an adapter the default is the model without it.
 
     Raises:
         ValueError: an option makes no sense, or the objective does not fit the task.
@@ -119,7 +119,9 @@ class Trainer:
         # Policy gradients have no backward policy, where the prior of thoughts would stand.
         prior = policy.thought_tokens > 0 and config.thought_prior > 0 and not self.objective.policy_gradient
         needed = self.objective.reference or prior
-        self.reference = (reference or policy).frozen_reference() if needed else None
+        self.reference: Policy | None = None
+        if needed:  # one that is given is meant as it is, with its adapter
+            self.reference = policy.frozen_reference() if reference is None else Policy.frozen_reference(reference)
         divided = processes.model_is_divided()
         for whole in (self.policy, self.reference) if divided else ():
             if whole is not None:

@@ -149,9 +149,15 @@ def curve_of(agent: Agent) -> tuple[dict[str, float], ...]:
     """Returns the rows of an agent's learning curve, empty if it has none.
 
     Raises:
-        ValueError: a row is something else than numbers by name.
+        ValueError: a row is something else than numbers by name, with environment_steps and success among them.
     """
-    return tuple(_numbers(agent, "curve", row) for row in getattr(agent, "curve", ()))
+    rows = tuple(_numbers(agent, "curve", row) for row in getattr(agent, "curve", ()))
+    for row in rows:
+        if missing := [name for name in ("environment_steps", "success") if name not in row]:
+            raise ValueError(
+                f"a row of {type(agent).__name__}.curve has no {' and no '.join(missing)}, got {row!r:.80}"
+            )
+    return rows
 
 
 def _numbers(agent: Agent, what: str, values: Any) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The registered baselines learn within their budget; supervision and the yardsticks are what they say."""
 
+import json
 import math
 from collections import Counter, defaultdict
 from copy import deepcopy
@@ -101,7 +102,7 @@ def test_episodes_that_end_early_do_not_pass_for_all(monkeypatch):
             self.arguments = {"num_envs": 4}
             ended = [(1, 1.0), (0, math.nan), (3, 0.0), (4, 0.5)]
             self.rows = [
-                {"env_steps": 8 * place, "episodes": episodes, "success": success}
+                {"environment_steps": 8 * place, "episodes": episodes, "success": success}
                 for place, (episodes, success) in enumerate(ended, 1)
             ]
 
@@ -180,6 +181,15 @@ def test_tuned_options_are_options_of_their_method():
     for name in ("Game24", "NumberLine", "BlocksWorld", "PrOntoQA", "BlackJack", "Other"):
         for method in set(METHODS) - {"untrained"}:
             PolicyAgent(method, **tuned(method, f"gfn_envs/{name}-v0"))
+
+
+def test_a_ppo_contestant_is_saved_without_its_problems_and_keeps_them(tmp_path):
+    agent = load_agent("maskable_ppo", **SMALL_PPO)
+    problems = [{"start": 0, "goal": 5}, {"start": 5, "goal": 0}]
+    agent.learn(NUMBER_LINE, Budget(environment_steps=1), 0, {"split": "all", "problems": problems})
+    agent.save(tmp_path)
+    assert "problems" not in json.loads((tmp_path / "policy" / "agent.json").read_text())["env_kwargs"]
+    assert agent.player.arguments["env_kwargs"]["problems"] == problems
 
 
 # -- supervised fine-tuning ------------------------------------------------------------------------

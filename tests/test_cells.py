@@ -11,7 +11,7 @@ import pytest
 
 from baselines.bench import check_cells, read_run, run_suite, suite_cells
 from baselines.bench_results import summarise_run
-from baselines.cells import CellResult, run_cell, training_keywords
+from baselines.cells import CellResult, _with_peaks, run_cell, training_keywords
 from baselines.contestants import PolicyAgent
 from baselines.suites import Contestant, Problems, Suite, parse_suite
 from gfn_envs.agents import Budget, FunctionAgent
@@ -169,6 +169,25 @@ def test_a_curve_that_is_none_is_named(tmp_path):
         run_cell(replace(cell, contestant=Contestant("own", "tests.test_cells:Boastful", {})))
 
 
+class OfOtherNames(Boastful):
+    """Has a curve of which no plot can be made."""
+
+    curve = [{"env_steps": 3, "success": 0.5}]
+
+
+def test_a_curve_without_the_names_that_a_plot_needs_is_named(tmp_path):
+    (cell,) = suite_cells(suite(tmp_path, NEAR))
+    with pytest.raises(ValueError, match=r"a row of OfOtherNames\.curve has no environment_steps, got .*'env_steps'"):
+        run_cell(replace(cell, contestant=Contestant("own", "tests.test_cells:OfOtherNames", {})))
+
+
+def test_a_cell_that_went_on_elsewhere_has_the_larger_peak():
+    training = {"training_seconds": 3.0, "peak_memory": 9.0, "peak_gpu_memory": 5.0}
+    found = _with_peaks(training, {"evaluation_seconds": 1.0, "peak_memory": 2.0})
+    assert found == {**training, "evaluation_seconds": 1.0}
+    assert _with_peaks({}, {"peak_memory": 2.0}) == {"peak_memory": 2.0}
+
+
 def test_another_model_in_a_folder_makes_other_cells(tmp_path):
     (cell,) = suite_cells(suite(tmp_path, NEAR))
     model = tmp_path / "model"
@@ -224,6 +243,11 @@ def test_a_weight_that_is_none_is_refused(weight):
         ("gflownet", "stop_at_distance: 0.1", "set distance_every to at least 1"),
         ("sft", "epochs: true", "epochs must be a whole number, got True"),
         ("sft", "learning_rate: 1e-3", "learning_rate must be a number, got '1e-3'"),
+        ("gflownet", "warm_start: -5", "warm_start must not be negative, got -5"),
+        ("ppo", "seed: 3", "ppo has no option 'seed'; options are"),
+        ("ppo", "env_id: x", "ppo has no option 'env_id'; options are"),
+        ("ppo", "num_envs: 0", "num_envs must be at least 1, got 0"),
+        ("recurrent_ppo", "width: 0", "width must be at least 1, got 0"),
         ("ppo", "learning_rate: 1e-3", "learning_rate must be a number, got '1e-3'"),
         ("maskable_ppo", "n_step: 3", "maskable_ppo has no option 'n_step'; options are .*n_steps"),
     ],

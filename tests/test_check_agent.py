@@ -230,6 +230,10 @@ class TellsTexts(Table):
     curve = ({"success": "high"},)
 
 
+class TellsOfSteps(Table):
+    curve = ({"success": 0.5, "steps": 3},)
+
+
 class CannotBeKept:
     def learn(self, env_id, budget, seed, env_kwargs=None):
         raise AssertionError
@@ -262,6 +266,11 @@ class CannotBeKept:
         (Forgets, SAVED, "plays otherwise"),
         (LearnsByChance, EQUAL, "same seed: probabilities differ"),
         (TellsTexts, NUMBERS, "TellsTexts.curve must be numbers by name, got {'success': 'high'}"),
+        (
+            TellsOfSteps,
+            NUMBERS,
+            "a row of TellsOfSteps.curve has no environment_steps, got {'success': 0.5, 'steps': 3.0}",
+        ),
         (CannotBeKept, EQUAL, "CannotBeKept has learn and no save and no load"),
         (Overdraws, KEPT, "a budget of 30 environment steps was overdrawn: 9000"),
         (NeverLooks, KEPT, "5000 environment steps were played with a budget of 1 and with one of 15000"),

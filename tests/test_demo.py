@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from baselines.cli import demo
-from baselines.demo import RUN_FOLDER, DemoConfig
+from baselines.demo import RUN_FOLDER, DemoConfig, train_gflownet
 from baselines.results import BenchmarkResults
 from gfn_agents.default_policy import default_policy_digest
+from gfn_agents.trainer import Trainer
 
 
 @pytest.mark.slow
@@ -33,6 +34,18 @@ def test_the_demo_runs_and_reports(tmp_path, capsys):
     assert "MaskablePPO" in capsys.readouterr().out
     assert (tmp_path / "demo" / "results.json").stat().st_mtime_ns == written
     assert BenchmarkResults.load(tmp_path / "demo" / "results.json").k == 20
+
+
+def test_a_longer_run_does_not_pass_for_a_shorter_one(tmp_path, monkeypatch):
+    def run(trainer, *_):
+        trainer.steps_done = trainer.config.steps
+        trainer.save_checkpoint()
+
+    monkeypatch.setattr(Trainer, "run", run)
+    for steps in (3, 3, 4):
+        assert train_gflownet(DemoConfig(steps=steps), tmp_path, print).trainer.steps_done == steps
+    with pytest.raises(ValueError, match="holds a demo of 4 steps, which is more than 3; add --fresh"):
+        train_gflownet(DemoConfig(steps=3), tmp_path, print)
 
 
 def test_results_of_another_embedded_policy_are_not_shown_as_this_ones(tmp_path, capsys, monkeypatch):

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from baselines.pointer_policy import TextEncoder
-from baselines.ppo import LearningCurveRow, MaskablePPOAgent, PPOAgent
+from baselines.ppo import SIZES, LearningCurveRow, MaskablePPOAgent, PPOAgent
 from baselines.random_legal import RandomLegalAgent
 from gfn_envs.exact import analyse_graph, enumerate_states
 from gfn_envs.making import make_env
+from gfn_envs.problems import save_problems
 from gfn_envs.rollout import Agent, ProbabilisticAgent, rollout
 
 GAME24 = "gfn_envs/Game24-v0"
@@ -122,12 +123,12 @@ def test_the_learning_curve_counts_steps_and_goes_on():
     heard = []
     agent = small(MaskablePPOAgent)
     rows = agent.learn(64, heard.append)
-    assert [row["env_steps"] for row in rows] == [32, 64]
+    assert [row["environment_steps"] for row in rows] == [32, 64]
     assert heard == rows
     assert set(rows[0]) == set(LearningCurveRow.__annotations__)
-    assert rows[0]["mean_return"] == rows[0]["success"]
+    assert 0 <= rows[0]["success"] <= 1
     assert rows[0]["cpu_seconds"] < rows[1]["cpu_seconds"]
-    assert [row["env_steps"] for row in agent.learn(32)] == [96]
+    assert [row["environment_steps"] for row in agent.learn(32)] == [96]
 
 
 def test_one_seed_gives_one_agent():
@@ -171,11 +172,29 @@ def test_wrong_files_are_named(tmp_path):
 
 
 def test_what_is_not_json_is_refused_before_anything_is_written(tmp_path):
-    problems = make_env("NumberLine").problems
-    agent = small(MaskablePPOAgent, NUMBER_LINE, {"problems": problems})
+    agent = small(MaskablePPOAgent, NUMBER_LINE, {"reward": "success"})
+    agent.arguments["env_kwargs"]["reward"] = object()
     with pytest.raises(ValueError, match="cannot be saved as JSON"):
         agent.save(tmp_path / "agent")
     assert not (tmp_path / "agent").exists()
+
+
+def test_problems_and_paths_are_saved(tmp_path):
+    problems = make_env("NumberLine").problems.take(3, np.random.default_rng(0))
+    small(MaskablePPOAgent, NUMBER_LINE, {"problems": problems}).save(tmp_path / "listed")
+    loaded = MaskablePPOAgent.load(tmp_path / "listed", encode)
+    assert set(loaded._view.unwrapped.problems) == set(problems)
+    save_problems(problems, tmp_path / "some.jsonl")
+    small(MaskablePPOAgent, NUMBER_LINE, {"problems": tmp_path / "some.jsonl"}).save(tmp_path / "of a file")
+    loaded = MaskablePPOAgent.load(tmp_path / "of a file", encode)
+    assert set(loaded._view.unwrapped.problems) == set(problems)
+
+
+@BOTH
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_are_positive(kind, size):
+    with pytest.raises(ValueError, match=f"{size} must be at least 1, got 0"):
+        small(kind, NUMBER_LINE, **{size: 0})
 
 
 def test_encode_and_vocabulary_size_belong_together():

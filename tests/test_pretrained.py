@@ -110,6 +110,19 @@ def test_relative_trajectory_balance_is_the_same_as_with_a_copied_reference(fold
     assert len(set(losses[0])) == 3
 
 
+def test_a_reference_that_is_given_keeps_its_adapter(folder):
+    policy, reference = load_policy(folder, model_options=LORA), stir(load_policy(folder, model_options=LORA))
+    env, config = (
+        make_text_env(ENV, {**KWARGS, "split": "train"}),
+        replace(SHORT, objective="relative_trajectory_balance"),
+    )
+    held = Trainer(env.task, env.problems, policy, config, reference=reference).reference
+    assert torch.equal(answers(held), answers(reference))
+    assert not torch.allclose(answers(held), answers(policy), atol=1e-3)
+    assert not any(parameter.requires_grad for parameter in held.parameters())
+    assert any(parameter.requires_grad for parameter in reference.parameters()), "it stays the caller's"
+
+
 def test_save_and_load_keep_the_policy_and_leave_the_model_where_it_is(folder, tmp_path):
     policy = stir(load_policy(folder, model_options=LORA))
     policy.save(tmp_path / "policy")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from baselines.sft import SFTConfig, supervise
 from benchmarks import training_step
 from gfn_agents import memory, scoring, tree_attention
 from gfn_agents.config import TrainConfig
@@ -348,6 +349,31 @@ def test_out_of_memory_leads_to_shorter_rows_and_a_message(error, asked):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         policy.log_probs(*asked)
+
+
+def test_imitation_goes_on_when_memory_runs_out(monkeypatch):
+    """Where a gradient does not fit, the batch is evaluated again in shorter rows; what is learned is the same."""
+    weights, problems = [], ProblemSet((Game24Problem((4, 6)), Game24Problem((3, 8))))
+    for failures in (0, 1):
+        policy, left, told = limited(10_000), [CPU_ERROR] * failures, iter([True, True, False])
+
+        def backward(loss, policy=policy, left=left):
+            if left:
+                raise left.pop()
+            LanguageModelPolicy.backward(policy, loss)
+
+        monkeypatch.setattr(policy, "backward", backward)
+        config = SFTConfig(problems_per_step=2, demonstrations_per_problem=2, epochs=1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            supervise(
+                policy, Game24(count=2), problems, config, np.random.default_rng(0), lambda _, told=told: next(told)
+            )
+        said = [str(one.message) for one in caught if "memory ran out" in str(one.message)]
+        assert said == ["memory ran out; going on with row_budget=500 instead of 1000"] * failures
+        weights.append([parameter.detach().double() for parameter in policy.parameters()])
+    for whole, divided in zip(*weights, strict=True):
+        torch.testing.assert_close(divided, whole, rtol=0, atol=1e-4)
 
 
 @torch.no_grad()
