@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from baselines.bench_tables import Tables
 from baselines.cells import ProblemResult
-from baselines.results import NO_SOLUTION, DistributionExhibit
+from baselines.results import EXHIBIT_SOLUTIONS, NO_SOLUTION, DistributionExhibit
 
-_EXHIBIT_SOLUTIONS = (4, 12)
 _GALLERY_PROBLEMS = 4
 
 
@@ -47,7 +46,7 @@ def _shares(tables: Tables, place: int, player: str) -> dict[str, dict[str, floa
 
 def distributions(tables: Tables) -> tuple[DistributionExhibit, ...]:
     """Returns the first problem with a number of solutions that a picture can show, beside its exact target."""
-    low, high = _EXHIBIT_SOLUTIONS
+    low, high = EXHIBIT_SOLUTIONS
     listed = [place for place, problem in enumerate(tables.problems) if is_listed(problem) and problem.solutions]
     fitting = [place for place in listed if low <= len(tables.problems[place].solutions) <= high]
     fitting = fitting or sorted(listed, key=lambda place: -len(tables.problems[place].solutions))

@@ -26,7 +26,7 @@ from baselines.tuned import tuned
 from gfn_agents.agent import GFlowNetAgent, load_policy, training_kwargs
 from gfn_agents.config import TrainConfig, check_config, check_numbers
 from gfn_agents.language_model import LanguageModelPolicy
-from gfn_agents.objectives import ON_POLICY, check_objective
+from gfn_agents.objective_checks import ON_POLICY, check_objective
 from gfn_agents.trainer import StepReport
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
 from gfn_envs.env import TextEnv

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from baselines.exhibits import distribution_exhibit, solution_tree
 from baselines.ppo import MaskablePPOAgent, PPOAgent
 from baselines.random_legal import RandomLegalAgent
 from baselines.results import (
     CEILING,
     CHANCE,
+    EXHIBIT_SOLUTIONS,
     AgentResult,
     BenchmarkResults,
     Curve,
     DistributionExhibit,
     TreeExhibit,
-    distribution_exhibit,
-    solution_tree,
 )
 from gfn_agents.agent import GFlowNetAgent, load_policy
 from gfn_agents.config import TrainConfig
@@ -43,7 +43,6 @@ from gfn_envs.versions import versions
 ENVIRONMENT = "gfn_envs/Game24-v0"
 GFLOWNET, BEFORE = "GFlowNet", "policy before training"
 _CURVE_WINDOW = 10
-_EXHIBIT_SOLUTIONS = (4, 12)
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def run_demo(config: DemoConfig, folder: Path, say: Say, on_step: Callable[[Step
 
 def _exhibit_place(graphs: Sequence[StateGraph[Any, Any]]) -> int:
     """Returns the first puzzle with a number of solutions that a picture can show."""
-    low, high = _EXHIBIT_SOLUTIONS
+    low, high = EXHIBIT_SOLUTIONS
     fitting = [i for i, graph in enumerate(graphs) if low <= len(graph.solutions) <= high]
     return fitting[0] if fitting else 0
 

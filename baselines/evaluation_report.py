@@ -24,6 +24,7 @@ from baselines.page import (
     text_html,
 )
 from baselines.plots import curve_plot, distribution_plot, left_out, score_plot
+from baselines.report import DASH
 from baselines.results import (
     CEILING,
     CHANCE,
@@ -39,7 +40,6 @@ from gfn_envs.evaluation_results import Evaluation, ShownScore, shown_scores
 from gfn_envs.files import write_whole
 from gfn_envs.metrics import Estimate, pass_at_k
 
-DASH = "–"
 _PROBLEM_ROWS = 24
 _DISTRIBUTIONS = 6
 _GALLERY = 12
@@ -157,9 +157,9 @@ def _notes(evaluation: Evaluation) -> list[str]:
 def _as_benchmark(evaluation: Evaluation) -> BenchmarkResults:
     """Returns the agent beside the two yardsticks, as the plots of a benchmark read them."""
     estimates = evaluation.estimates()
-    names = {score.name: ("chance", score.name) for score in SCORES}
+    names = [score.name for score in SCORES]
     players = (
-        (evaluation.agent, names.keys()),
+        (evaluation.agent, names),
         (CHANCE, ["chance" if name == "success_at_1" else f"chance_{name}" for name in names]),
         (CEILING, [f"target_{name}" for name in names]),
     )

@@ -6,13 +6,10 @@ by night. Every text that comes from an agent or a problem is escaped.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -88,25 +85,6 @@ def markdown_lines(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def markdown_text(text: str) -> str:
     """Returns text from anywhere on one line, so that Markdown shows it as it is."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~$" else c for c in escape(one_line(text), quote=False))
-
-
-def csv_table(results: BenchmarkResults) -> str:
-    """Returns every score with its interval and every cost, one line for each agent."""
-    scores = _union(agent.scores for agent in results.rows)
-    costs = _union(agent.costs for agent in results.rows)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    bounds = [f"{name}{part}" for name in scores for part in ("", "_low", "_high")]
-    writer.writerow(["agent", "description", *bounds, *costs])
-    for agent in results.rows:
-        estimates = [agent.scores.get(name) for name in scores]
-        cells = [value for e in estimates for value in ((e.value, e.low, e.high) if e else ("", "", ""))]
-        writer.writerow([agent.name, agent.description, *cells, *(agent.costs.get(name, "") for name in costs)])
-    return buffer.getvalue()
-
-
-def _union(mappings: Iterable[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 
 def _value(results: BenchmarkResults, agent_name: str, score: Score) -> str:
@@ -236,7 +214,7 @@ def _tree_figures(results: BenchmarkResults) -> str:
 
 def cost_table(results: BenchmarkResults) -> str:
     """Returns what each agent cost; nothing where no cost is known."""
-    names = _union(agent.costs for agent in results.rows)
+    names = list(dict.fromkeys(name for agent in results.rows for name in agent.costs))
     heads = "".join(f'<th scope="col" class="number">{text_html(name.replace("_", " "))}</th>' for name in names)
     rows = [
         f'<tr><th scope="row">{text_html(agent.name)}</th>'

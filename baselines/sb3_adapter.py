@@ -7,7 +7,7 @@ the texts as the model's own observation space has them, and reads its policy ov
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -200,7 +200,6 @@ def default_vocabulary_size() -> int:
     return len(_default_tokenizer())
 
 
-@cache
 def _default_tokenizer() -> Any:
     from gfn_agents.tokenizer import load_default_tokenizer
 

@@ -238,10 +238,6 @@ class _Start(Problem):
 class _Resumed(Wrapped[Any, StateT]):
     """The inner task, whose episodes begin where a `_Start` says."""
 
-    @property
-    def stop_action(self) -> str | None:  # type: ignore[override]
-        return self.task.stop_action
-
     def reset(self, problem: _Start) -> StateT:
         state: StateT = problem.state
         return state

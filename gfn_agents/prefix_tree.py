@@ -50,13 +50,6 @@ class Row:
     prompt_ends: np.ndarray
     prompts: tuple[int, ...]
 
-    @property
-    def visible(self) -> np.ndarray:
-        """Whether node i sees node j, which is so if j is i or an ancestor of it, bool of shape (L, L)."""
-        seer = self.enters[:, None]
-        seen: np.ndarray = (self.enters <= seer) & (seer < self.exits)
-        return seen
-
 
 @dataclass
 class _Tree:

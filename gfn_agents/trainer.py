@@ -29,7 +29,8 @@ from gfn_agents.distance import DistanceMeter
 from gfn_agents.exploration import Row, SelfRepellent, Tempered, VisitCounts, branch, demonstrations
 from gfn_agents.local_search import Search, greedy_search, metropolis
 from gfn_agents.memory import within_memory
-from gfn_agents.objectives import OBJECTIVES, check_objective
+from gfn_agents.objective_checks import check_objective
+from gfn_agents.objectives import OBJECTIVES
 from gfn_agents.policy import Policy
 from gfn_agents.replay import ReplayBuffer
 from gfn_envs.problems import ProblemSource

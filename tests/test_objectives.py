@@ -19,10 +19,10 @@ from torch import nn
 from examples.hypergrid import Grid, HyperGrid
 from gfn_agents.batch import BACKWARD_MARKER, Batch, scored_batch
 from gfn_agents.config import BackwardName, ObjectiveName, RegressionName, TrainConfig
+from gfn_agents.objective_checks import check_objective
 from gfn_agents.objectives import (
     OBJECTIVES,
     REGRESSIONS,
-    check_objective,
     delta,
     detailed_balance,
     grpo,

@@ -23,6 +23,12 @@ def distinct_prefixes(prompts, actions):
     return len(found)
 
 
+def visible(row):
+    """Returns whether node i sees node j, which is so if j is i or an ancestor of it, bool of shape (L, L)."""
+    seer = row.enters[:, None]
+    return (row.enters <= seer) & (seer < row.exits)
+
+
 @given(prompts_with_actions)
 def test_a_row_holds_each_distinct_prefix_once(pairs):
     prompts, actions = [p for p, _ in pairs], [a for _, a in pairs]
@@ -38,7 +44,7 @@ def test_a_row_spells_every_sequence(pairs):
         edges = row.sequence_edges[row.sequence_index == number]
         assert tuple(row.edge_tokens[edges]) == actions[prompt][action]
         start = row.edge_nodes[edges[0]]
-        path = np.flatnonzero(row.visible[start])
+        path = np.flatnonzero(visible(row)[start])
         assert tuple(row.tokens[path]) == prompts[prompt]
         assert list(row.depths[path]) == list(range(len(path)))
         assert row.prompt_ends[row.prompts.index(prompt)] == start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
@@ -16,8 +15,9 @@ import pytest
 from rich.console import Console
 
 from baselines.canvas import COLOURS
+from baselines.exhibits import distribution_exhibit, solution_tree
 from baselines.plots import curve_plot, left_out, score_plot, tree_plot
-from baselines.report import csv_table, html_report, markdown_table, text_table, write_report
+from baselines.report import html_report, markdown_table, text_table, write_report
 from baselines.results import (
     CEILING,
     CHANCE,
@@ -30,9 +30,7 @@ from baselines.results import (
     Curve,
     TreeExhibit,
     TreeNode,
-    distribution_exhibit,
     one_line,
-    solution_tree,
 )
 from gfn_envs.exact import EnumerationLimit, enumerate_states
 from gfn_envs.metrics import Estimate, exact_scores, summarise
@@ -234,14 +232,6 @@ def test_markdown_table(results):
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines] == [6] * 6
     assert "50.0 % (25.0 to 75.0 %) | – | – | – |" in lines[3]
     assert "<script" not in "".join(lines)
-
-
-def test_csv_table(results):
-    rows = list(csv.DictReader(io.StringIO(csv_table(results))))
-    assert [row["agent"] for row in rows] == [CHANCE, HOSTILE, "even", CEILING]
-    assert (rows[1]["success_at_1"], rows[1]["success_at_1_low"], rows[1]["pass_at_k"]) == ("0.5", "0.25", "")
-    assert float(rows[0]["success_at_1"]) == pytest.approx(8 / 108)
-    assert (rows[1]["environment_steps"], rows[2]["cpu_seconds"]) == ("1234567.0", "1.5")
 
 
 # -- page ----------------------------------------------------------------------------------------

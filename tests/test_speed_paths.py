@@ -32,7 +32,7 @@ from gfn_envs.agents import SIDE_BY_SIDE
 from gfn_envs.problems import ProblemSet
 from gfn_envs.tasks.game24 import Game24, Game24Problem
 from tests.test_language_model import byte_tokenizer, make_model, one_by_one
-from tests.test_prefix_tree import prompts_with_actions
+from tests.test_prefix_tree import prompts_with_actions, visible
 
 LONG = PromptTemplate(instructions="Some numbers make 24, and others do not make it at all.\n" * 3)
 
@@ -607,7 +607,7 @@ def test_the_mask_as_a_function_is_the_dense_mask(pairs, behind):
     row = build_row(range(len(pairs)), [prompt for prompt, _ in pairs], [actions for _, actions in pairs])
     mask = dense(block_mask(row, behind, torch.device("cpu")), row, behind)
     assert mask[:, :behind].all()
-    assert np.array_equal(mask[:, behind:], row.visible)
+    assert np.array_equal(mask[:, behind:], visible(row))
 
 
 @pytest.fixture
@@ -669,7 +669,7 @@ def test_where_flex_attention_cannot_run_dense_masks_do(asked, eager_flex, monke
 def test_the_dense_mask_lets_ancestors_be_seen(pairs, behind):
     row = build_row(range(len(pairs)), [prompt for prompt, _ in pairs], [actions for _, actions in pairs])
     mask = scoring._mask(make_model("llama"), row, behind)[0, 0]
-    assert torch.equal(mask == 0, torch.from_numpy(np.pad(row.visible, ((0, 0), (behind, 0)), constant_values=True)))
+    assert torch.equal(mask == 0, torch.from_numpy(np.pad(visible(row), ((0, 0), (behind, 0)), constant_values=True)))
     assert mask.stride(0) % 8 == 0, "kernels take it as it is"
 
 
