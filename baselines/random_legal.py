@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gfn_envs.streams import row_streams
+
 
 class RandomLegalAgent:
     """Plays uniformly over the legal actions."""
@@ -18,7 +20,11 @@ class RandomLegalAgent:
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
     ) -> list[str]:
         """Returns one legal action for each observation, drawn uniformly."""
-        return [actions[int(rng.integers(len(actions)))] for actions in admissible_actions]
+        streams = row_streams(rng, len(admissible_actions))
+        return [
+            actions[int(stream.integers(len(actions)))]
+            for actions, stream in zip(admissible_actions, streams, strict=True)
+        ]
 
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]

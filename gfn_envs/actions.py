@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 MAX_TEXT_LENGTH = 20_000
-"""Characters of a reply that are read; an answer mark beyond them is not seen."""
+"""Most characters of a reply that is read; in a longer one no action is looked for."""
 REMEDY = " (see info['admissible_actions'])"
 """How the sentence on an illegal action ends, for those who play from Python."""
 _MAX_JSON_OBJECTS = 16
@@ -45,7 +45,7 @@ def read_action(text: str, actions: Sequence[str], aliases: Mapping[str, str] | 
         aliases: other accepted spellings, each with the legal action that it means.
     """
     if text in actions:
-        return text
+        return actions[actions.index(text)]
     if len(text) > MAX_TEXT_LENGTH:
         return None
     legal = _folded(actions, aliases or {})
@@ -82,7 +82,7 @@ def _candidates(text: str) -> Iterator[str]:
         found = mark.findall(text)
         if found:
             yield found[-1]
-    yield from _json_actions(text)
+    yield from reversed(list(_json_actions(text)))
     lines = text.rstrip().rsplit("\n", 1)
     match = _LAST_LINE.fullmatch(lines[-1])
     if match:

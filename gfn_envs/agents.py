@@ -31,7 +31,8 @@ import numpy as np
 from gfn_envs.files import json_values, write_whole
 from gfn_envs.hints import did_you_mean
 from gfn_envs.imports import look_in_working_folder
-from gfn_envs.rollout import Agent
+from gfn_envs.rollout import Agent, told_probabilities
+from gfn_envs.streams import row_streams
 
 if TYPE_CHECKING:
     from typing import Self
@@ -185,9 +186,8 @@ class FunctionAgent:
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
     ) -> list[str]:
         """Returns the function's answer to each observation in turn."""
-        return [
-            self.function(text, actions, rng) for text, actions in zip(observations, admissible_actions, strict=True)
-        ]
+        streams = row_streams(rng, len(observations))
+        return list(map(self.function, observations, admissible_actions, streams))
 
 
 class SamplingAgent:
@@ -197,8 +197,9 @@ class SamplingAgent:
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
     ) -> list[str]:
         """Returns one legal action for each observation, drawn from `action_probabilities`."""
-        rows = self.action_probabilities(observations, admissible_actions)
-        return [legal[int(rng.choice(len(legal), p=row))] for legal, row in zip(admissible_actions, rows, strict=True)]
+        rows = told_probabilities(self, observations, admissible_actions)
+        drawn = zip(admissible_actions, rows, row_streams(rng, len(rows)), strict=True)
+        return [legal[int(stream.choice(len(legal), p=row))] for legal, row, stream in drawn]
 
     def action_probabilities(
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]

@@ -104,6 +104,7 @@ class Episode(Generic[ProblemT, StateT]):
             raise gym.error.ResetNeeded("the episode is over; call reset() before the next step()")
         if not isinstance(text, str):
             raise TypeError(f"actions are text, got {text!r}; for indices wrap the environment in DiscreteActions")
+        text = str(text)  # without what else an agent's answer may carry, as positions are remembered
         self.elapsed += 1
         try:
             _, self.position, turn = self._positions.follow(self.position, text, rng)

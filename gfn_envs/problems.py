@@ -181,7 +181,7 @@ class GeneratedProblems(Generic[ProblemT]):
         )
 
     def take(self, count: int, rng: np.random.Generator) -> ProblemSet[ProblemT]:
-        """Returns up to `count` distinct problems in the order drawn."""
+        """Returns up to `count` distinct problems in the order drawn, all of the same weight."""
         drawn = {problem.id: problem for problem in (self.sample(rng) for _ in range(count))}
         return ProblemSet(tuple(drawn.values()))
 
@@ -237,8 +237,9 @@ def checked_problem(task: Task[ProblemT, Any], problem: Any) -> ProblemT:
 
 
 def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> None:
-    """Writes problems as JSON Lines, whole or not at all."""
-    write_json_lines(path, (problem.to_json() for problem in problems))
+    """Writes problems as JSON Lines, whole or not at all; those of a set with their weights where these differ."""
+    weighted = isinstance(problems, ProblemSet) and len(set(problems.weights)) > 1
+    write_json_lines(path, problems.to_json() if weighted else (problem.to_json() for problem in problems))  # type: ignore[attr-defined]
 
 
 def _one_line(message: str) -> str:

@@ -52,7 +52,9 @@ class ProbabilisticAgent(Agent, Protocol):
 def told_probabilities(
     agent: ProbabilisticAgent, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
 ) -> list[np.ndarray]:
-    """Returns an agent's action probabilities, after a look at whether they are any.
+    """Returns an agent's action probabilities, after a look at whether they are any, so that they add up to 1 exactly.
+
+    Numbers of few digits, such as those of a float16 softmax, do not by themselves.
 
     Raises:
         ValueError: they are not one distribution over the legal actions for each observation.
@@ -74,7 +76,7 @@ def told_probabilities(
                 f"{type(agent).__name__} tells {shown} as the probabilities of {len(actions)} actions; they must be "
                 "as many numbers from 0 on that add up to 1, see gfn check"
             )
-    return rows
+    return [row / row.sum() for row in rows]
 
 
 def _floats(row: Any) -> np.ndarray:

@@ -406,8 +406,9 @@ class Paraphrase(Wrapped[ProblemT, StateT]):
         return paraphrase(super().observe(state), self.numbers)
 
     def stochasticity(self, state: StateT, action: str, next_state: StateT) -> dict[str, float]:
-        """Returns how many numbers of the new observation are whole."""
-        rewritten = sum(1 for _ in WHOLE_NUMBER.finditer(super().observe(next_state)))
+        """Returns how many numbers of the new observation are written otherwise."""
+        numbers = (match[0] for match in WHOLE_NUMBER.finditer(super().observe(next_state)))
+        rewritten = sum(paraphrase(number, self.numbers) != number for number in numbers)
         return _sum({type(self).__name__: float(rewritten)}, super().stochasticity(state, action, next_state))
 
 

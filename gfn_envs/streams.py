@@ -30,16 +30,24 @@ def side_by_side(streams: Sequence[np.random.Generator]) -> np.random.Generator:
     return _SideBySide(streams)
 
 
+def row_streams(rng: np.random.Generator, rows: int) -> list[np.random.Generator]:
+    """Returns the generator that each row draws from, for agents that answer row by row."""
+    return list(rng.streams) if isinstance(rng, _SideBySide) else [rng] * rows
+
+
 class _SideBySide(np.random.Generator):
-    """Draws `random` row by row from several generators; everything else from the first of them."""
+    """Draws `random` row by row from several generators; everything else from the first of them.
+
+    Who draws otherwise asks for the `row_streams`.
+    """
 
     def __init__(self, streams: Sequence[np.random.Generator]) -> None:
         super().__init__(streams[0].bit_generator)
-        self._streams = streams
+        self.streams = streams
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
         """Returns numbers from 0 to 1, one row for each stream, shape `size`."""
         rows, *rest = (size,) if isinstance(size, int | np.integer) else size or (None,)
-        if rows != len(self._streams):
-            raise ValueError(f"there are {len(self._streams)} streams, one for each row, and size is {size}")
-        return np.array([stream.random(rest, dtype) for stream in self._streams])
+        if rows != len(self.streams):
+            raise ValueError(f"there are {len(self.streams)} streams, one for each row, and size is {size}")
+        return np.array([stream.random(rest, dtype) for stream in self.streams])

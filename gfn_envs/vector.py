@@ -65,6 +65,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episodes = [Episode(self.task, shell) for _ in range(num_envs)]
+        self._begun = False
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
         self._masks = np.stack(action_masks(self.task.max_actions))
         self._observations = [""] * num_envs
@@ -80,11 +81,14 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         """
         options = dict(options or {})
         chosen = self._reset_indices(options.pop("reset_mask", None))
+        if not self._begun and len(chosen) < self.num_envs:
+            raise gym.error.ResetNeeded("the first reset() begins all episodes; leave reset_mask out")
         seeds = self._seeds(seed)
         for index in chosen:
             if seeds[index] is not None:
                 self._generators[index], _ = gym.utils.seeding.np_random(seeds[index])
             self._start(index, options)
+        self._begun = True
         info = self._info([NOT_PLAYED] * self.num_envs)
         if len(chosen) < self.num_envs:
             present = np.isin(np.arange(self.num_envs), chosen)
@@ -95,6 +99,8 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         """Plays one text in every episode; ended ones start anew as the autoreset mode says."""
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
+        if not self._begun:
+            raise gym.error.ResetNeeded("no episode has begun; call reset() first")
         turns = [self._advance(index, action) for index, action in enumerate(actions)]
         rewards, terminations, truncations = map(np.array, list(zip(*turns, strict=True))[:3])
         ended = terminations | truncations
@@ -160,7 +166,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
             "transition_log_prob": np.array(log_probs),
         }
         details = [position.details for position in positions]
-        info |= {key: np.array([entries[key] for entries in details]) for key in details[0]}
+        info |= {key: _array([entries[key] for entries in details]) for key in details[0]}
         present = np.ones((len(info), count), dtype=np.bool_)
         info |= {f"_{key}": row for key, row in zip(list(info), present, strict=True)}
         if any(acted):
@@ -179,7 +185,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
             return [int(seed) + index for index in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, got {len(seed)}")
-        return list(seed)
+        return [None if one is None else int(one) for one in seed]
 
     def _reset_indices(self, mask: Any) -> list[int]:
         if mask is None:
@@ -189,3 +195,10 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         if not mask.any():
             raise ValueError("options['reset_mask'] must have at least one True value")
         return [int(index) for index in np.flatnonzero(mask)]
+
+
+def _array(values: list[Any]) -> np.ndarray:
+    """Returns one entry a value: numbers and texts as NumPy has them, anything else as it is."""
+    if all(isinstance(value, bool | int | float | str | np.generic) for value in values):
+        return np.array(values)
+    return np.fromiter(values, object, len(values))

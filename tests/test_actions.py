@@ -111,3 +111,16 @@ def test_error_names_the_legal_actions():
     assert "(500 characters)" in message
     assert "'a0', 'a1', 'a2', 'a3', 'a4' and 3 more" in message
     assert "info['admissible_actions']" in message
+
+
+def test_of_several_answers_the_last_counts():
+    for mark in ('{"action": "%s"}', "<action>%s</action>", r"\boxed{%s}"):
+        text = "\n".join([mark % "go to cabinet 1", "No, better:", mark % "go to cabinet 12"])
+        assert read_action(text, CABINETS) == "go to cabinet 12"
+
+
+def test_the_legal_action_itself_is_returned():
+    class Thoughtful(str):
+        """As an agent's answer that carries what was thought."""
+
+    assert type(read_action(Thoughtful("open cabinet 1"), CABINETS)) is str

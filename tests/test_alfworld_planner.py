@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from gfn_envs.exact import EnumerationLimit, enumerate_states
+from gfn_envs.making import make_env
 from gfn_envs.tasks.alfworld import ALFWorld, ALFWorldProblem
 from gfn_envs.tasks.alfworld.house import house_of
 from gfn_envs.tasks.alfworld.household import TASK_TYPES, TREATMENTS
@@ -273,6 +274,25 @@ def test_a_game_that_is_won_at_its_start_or_cannot_be_won_has_these_solutions():
     for game in (won, lost):
         task = ALFWorld(horizon=2)
         assert solutions(task, game) == enumerate_states(task, game).solutions
+
+
+def test_a_game_that_is_won_at_its_start_is_not_played():
+    won = problem("pick_and_place_simple", "shelf", [("shelf 1", 0), ("cart 1", 1)], [("mug 1", (0,), 0)])
+    with pytest.raises(ValueError, match="'alfworld/game' is won at its start, so there is nothing to play"):
+        make_env("ALFWorld", problems=[won])
+
+
+def test_no_plans_are_known_of_a_game_that_cannot_be_won():
+    lost = problem("pick_and_place_simple", "shelf", [("shelf 1", 0), ("cart 1", 1)], [("mug 1", (1,), 1, True)])
+    assert ALFWorld().expert_plans(lost) == ALFWorld().solve(lost) == ()
+
+
+def test_solutions_of_looking_at_a_lamp_are_listed():
+    things = [("desklamp 1", (0,), 0), ("floorlamp 1", (0,), 0)]
+    game = problem(LAMP, "floorlamp", [("desk 1", 0)], things, target="desklamp")
+    found = solutions(ALFWorld(horizon=4), game)
+    assert found == enumerate_states(ALFWorld(horizon=4), game).solutions
+    assert found
 
 
 # -- official games --------------------------------------------------------------------------------

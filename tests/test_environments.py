@@ -17,9 +17,11 @@ from gymnasium.vector import AutoresetMode
 import gfn_envs
 from gfn_envs.env import INFO_KEYS, PRINTABLE
 from gfn_envs.exact import EnumerationLimit, analyse, enumerate_states
+from gfn_envs.making import register_task
 from gfn_envs.problems import ProblemSet
 from gfn_envs.task import LOG_REWARD_FLOOR
 from gfn_envs.tasks import TASKS
+from gfn_envs.tasks.numberline import NumberLine
 from gfn_envs.wrappers import DiscreteActions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,6 +121,17 @@ def test_info_holds_copies(env_id):
     info["action_mask"][:] = 7
     assert plain(env.step(first)[4]) == plain(other.step(first)[4])
     assert plain(env.reset(seed=0)[1]) == plain(untouched)
+
+
+@every_id
+def test_a_vector_must_be_reset_first(env_id):
+    vector = gym.make_vec(env_id, num_envs=2)
+    with pytest.raises(gym.error.ResetNeeded, match="no episode has begun"):
+        vector.step(["", ""])
+    with pytest.raises(gym.error.ResetNeeded, match=r"the first reset\(\) begins all episodes"):
+        vector.reset(options={"reset_mask": np.array([True, False])})
+    vector.reset(seed=np.array([1, 2]))
+    vector.step(["", ""])
 
 
 @every_id
@@ -614,3 +627,23 @@ def test_without_its_start_a_walk_could_not_be_sampled_exactly():
     task = gym.make("gfn_envs/NumberLine-v0", stochasticity={"HiddenFields": {"pattern": start}}).unwrapped.task
     found = target_policies(task, task.problems().problems)
     assert max(np.abs(a - b).max() for policies in found.values() for a in policies for b in policies) > 0.1
+
+
+def test_details_of_any_kind_go_through_a_vector():
+    class Wanderer(NumberLine):
+        def details(self, state):
+            return {"visited": tuple(range(state.time)), "time": state.time}
+
+    register_task("Wanderer-v0", Wanderer)
+    options = {"problems": [{"start": 0, "goal": 5}], "autoreset_mode": AutoresetMode.DISABLED}
+    try:
+        vector = gym.make_vec("Wanderer-v0", num_envs=3, **options)
+    finally:
+        del gym.registry["Wanderer-v0"]
+    vector.reset()
+    vector.step(["+"] * 3)
+    vector.reset(options={"reset_mask": np.array([True, False, False])})
+    *_, info = vector.step(["-"] * 3)
+    assert info["visited"].tolist() == [(0,), (0, 1), (0, 1)]
+    assert info["time"].tolist() == [1, 2, 2]
+    assert info["time"].dtype == np.int64

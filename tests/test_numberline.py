@@ -244,3 +244,16 @@ def test_long_lines_are_played_in_little_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20e6
+
+
+def test_parents_on_a_long_line_need_no_memory_for_what_is_not_reached():
+    task, problem = NumberLine(high=10**8, horizon=5), NumberLineProblem(50_000_000, 50_000_003, 0, 10**8)
+    tracemalloc.start()
+    graph = enumerate_states(task, problem)
+    incoming = {state: set() for state in graph.states}
+    for state, actions in zip(graph.states, graph.actions, strict=True):
+        for action in actions:
+            incoming[task.step(state, action)].add((state, action))
+    assert all(set(task.parents(state)) == edges for state, edges in incoming.items())
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()

@@ -166,3 +166,15 @@ def test_a_generator_that_accepts_nothing_says_so(monkeypatch):
         ValueError, match="12 blocks have shortest plans of about 28 steps: choose such a length, not 4"
     ):
         BlocksWorld(blocks=12, length=4).problems().split("test").sample(np.random.default_rng(0))
+
+
+def test_weights_are_kept_in_a_file_where_they_differ(tmp_path):
+    task = NumberLine(start_law="gym_cards")
+    family = task.problems()
+    save_problems(family, tmp_path / "weighted.jsonl")
+    again = load_problems(task, tmp_path / "weighted.jsonl")
+    assert again.problems == family.problems
+    assert again.weights == pytest.approx(family.weights)
+    assert len(set(again.weights)) > 1
+    save_problems(NumberLine().problems(), tmp_path / "equal.jsonl")
+    assert "weight" not in (tmp_path / "equal.jsonl").read_text()

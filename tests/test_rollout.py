@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.random_legal import RandomLegalAgent
 from examples.hypergrid import Grid, HyperGrid
 from gfn_envs.actions import IllegalActionError
+from gfn_envs.agents import FunctionAgent, SamplingAgent
 from gfn_envs.exact import analyse, enumerate_states
 from gfn_envs.rollout import (
     Agent,
@@ -185,6 +187,39 @@ def test_probabilities_may_be_tensors_that_numpy_has_no_type_for():
 
     (row,) = told_probabilities(Halves(), ["text"], [("+", "-")])
     assert row.tolist() == [0.25, 0.75]
+
+
+def test_probabilities_of_few_digits_add_up_to_one():
+    class Half:
+        def action_probabilities(self, observations, admissible_actions):
+            return [np.full(len(actions), 1 / len(actions), np.float16) for actions in admissible_actions]
+
+    (row,) = told_probabilities(Half(), ["a"], [["1", "2", "3"]])
+    assert row.dtype == np.float64
+    assert row.sum() == pytest.approx(1, abs=1e-15)
+
+
+class Sampler(SamplingAgent):
+    """A float32 softmax, which is rounded too much for NumPy to draw from."""
+
+    def action_probabilities(self, observations, admissible_actions):
+        rows = [np.arange(1, len(actions) + 1, dtype=np.float32) for actions in admissible_actions]
+        return [(row / row.sum() * np.float32(1.0001)).astype(float) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [Sampler(), RandomLegalAgent(), FunctionAgent(lambda text, actions, rng: actions[rng.integers(len(actions))])],
+    ids=lambda agent: type(agent).__name__,
+)
+def test_with_a_stream_for_each_problem_play_does_not_depend_on_what_is_beside_it(agent):
+    task, problems = NumberLine(), [NumberLineProblem(0, goal, 0, 5) for goal in (2, 3, 5)]
+
+    def streams():
+        return {problem.id: np.random.default_rng(seed) for seed, problem in enumerate(problems)}
+
+    together, alone = rollout(task, agent, problems, streams()), streams()
+    assert together == [one for problem in problems for one in rollout(task, agent, [problem], alone)]
 
 
 def test_trajectories_round_trip_through_json_lines(tmp_path):

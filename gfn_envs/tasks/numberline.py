@@ -253,13 +253,13 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
         problem, time = state.problem, state.time - 1
         if time < 0:
             return ()
-        reached = _positions_reached(problem, self.horizon)[time]
+        low, reached = _positions_reached(problem, self.horizon)
         edges = [(state.position - 1, "+"), (state.position + 1, "-")]
         if state.position == problem.high:
             edges.append((state.position, "+"))
         if state.position == problem.low:
             edges.append((state.position, "-"))
-        known = [(p, a) for p, a in edges if problem.low <= p <= problem.high and reached >> (p - problem.low) & 1]
+        known = [(p, a) for p, a in edges if low <= p <= problem.high and reached[time] >> (p - low) & 1]
         return tuple((NumberLineState(problem, p, time), action) for p, action in known)
 
     def render_text(self, state: NumberLineState) -> str:
@@ -281,12 +281,16 @@ class NumberLine(Task[NumberLineProblem, NumberLineState]):
 
 
 @lru_cache(maxsize=1 << 12)
-def _positions_reached(problem: NumberLineProblem, horizon: int) -> tuple[int, ...]:
-    """Returns for each time the positions from which a walk from the start can go on, bit p - low for position p."""
-    last, goal = 1 << (problem.high - problem.low), 1 << (problem.goal - problem.low)
-    reached = [1 << (problem.start - problem.low)]
+def _positions_reached(problem: NumberLineProblem, horizon: int) -> tuple[int, tuple[int, ...]]:
+    """Returns a lowest position and for each time those from which a walk can go on, bit p - lowest for position p.
+
+    What lies further from the start than the horizon is left out: it is not reached, so its ends stop nobody.
+    """
+    low, high = max(problem.low, problem.start - horizon), min(problem.high, problem.start + horizon)
+    last, goal = 1 << (high - low), 1 << (problem.goal - low) if low <= problem.goal <= high else 0
+    reached = [1 << (problem.start - low)]
     for _ in range(horizon):
         here = reached[-1]
         up, down = (here & ~last) << 1 | here & last, here >> 1 | here & 1
         reached.append((up | down) & ~goal)
-    return tuple(reached)
+    return low, tuple(reached)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, pairwise, permutations, product
 from math import factorial, prod
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -130,16 +131,19 @@ def solutions(task: ALFWorld, problem: ALFWorldProblem) -> tuple[str, ...]:
         return (task.solution(task.reset(problem)),)
     try:
         spare = task.horizon - len(shortest_plan(problem))
-    except ValueError:
-        return ()
+    except ValueError:  # it cannot be won, or asks to look at a lamp, of which the planner knows nothing
+        return _listed(task, problem)
     if spare <= 0:
         return tuple("; ".join(plan) for plan in (all_optimal_plans(problem) if spare == 0 else ()))
+    return _listed(task, problem) or tuple("; ".join(plan) for plan in optimal_plans(problem))
+
+
+def _listed(task: ALFWorld, problem: ALFWorldProblem) -> tuple[str, ...]:
+    """Returns all solutions, none where they are too many to list."""
     if len(ALWAYS) ** task.horizon <= DEFAULT_LIMIT:
-        try:
+        with suppress(EnumerationLimit):
             return enumerate_states(task, problem).solutions
-        except EnumerationLimit:
-            pass
-    return tuple("; ".join(plan) for plan in optimal_plans(problem))
+    return ()
 
 
 def _plan(problem: ALFWorldProblem, room: Room) -> Plan:

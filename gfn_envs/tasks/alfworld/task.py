@@ -202,7 +202,10 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
         return open_games(self.games).of_types(wanted) if self.task_types else open_games(self.games)
 
     def check_problem(self, problem: ALFWorldProblem) -> None:
-        """Raises ValueError if the game is not of the types to play."""
+        """Raises ValueError if the game is not of the types to play, or is won before it begins."""
+        house = house_of(problem)
+        if conditions_met(house, house.start) == house.conditions:
+            raise ValueError(f"'{problem.game}' is won at its start, so there is nothing to play")
         if self.task_types and problem.task_type not in self.task_types:
             raise ValueError(
                 f"the game is of the type {problem.task_type}; task_types are {', '.join(self.task_types)}"
@@ -310,7 +313,10 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
         """Returns plans of a player that has to look for things, or shortest ones if none of its games is won."""
         rng = np.random.default_rng(int(problem.content_hash[:16], 16))
         found = [searching_plan(self, problem, rng) for _ in range(_SEARCHES)]
-        plans = dict.fromkeys(plan for plan in found if plan) or optimal_plans(problem)
+        try:
+            plans = dict.fromkeys(plan for plan in found if plan) or optimal_plans(problem)
+        except ValueError:  # it cannot be won, or asks to look at a lamp
+            return ()
         return tuple(plan for plan in plans if len(plan) <= self.horizon)
 
     def render_text(self, state: ALFWorldState) -> str:
