@@ -205,7 +205,7 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
         """Raises ValueError if the game is not of the types to play, or is won before it begins."""
         house = house_of(problem)
         if conditions_met(house, house.start) == house.conditions:
-            raise ValueError(f"'{problem.game}' is won at its start, so there is nothing to play")
+            raise ValueError(f"'{problem.id}' is won at its start, so there is nothing to play")
         if self.task_types and problem.task_type not in self.task_types:
             raise ValueError(
                 f"the game is of the type {problem.task_type}; task_types are {', '.join(self.task_types)}"
