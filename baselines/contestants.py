@@ -26,6 +26,7 @@ from baselines.tuned import tuned
 from gfn_agents.agent import GFlowNetAgent, load_policy, training_kwargs
 from gfn_agents.config import TrainConfig, check_config, check_numbers
 from gfn_agents.language_model import LanguageModelPolicy
+from gfn_agents.model_options import ModelOptions, check_asked, check_model_options
 from gfn_agents.objective_checks import ON_POLICY, check_objective
 from gfn_agents.trainer import StepReport
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
@@ -118,6 +119,7 @@ METHODS: dict[str, Callable[[Lesson], None]] = {
     **dict.fromkeys(("gflownet", "reinforce", "grpo", "ppo_clip"), train_objective),
 }
 _ON_POLICY = ("reinforce", "grpo", "ppo_clip")
+_MODEL_OPTIONS = tuple(field.name for field in fields(ModelOptions))
 
 
 # -- the agent -------------------------------------------------------------------------------------
@@ -126,9 +128,10 @@ class PolicyAgent(Contestant):
 
     Args:
         method: its name there.
-        model: model folder, hub name, or "default", the small model that ships with the package.
-        options: of the method, over the tuned ones: fields of `TrainConfig`, or for sft of `SFTConfig`; and
-            `warm_start`, demonstrated steps that are imitated before an objective is trained.
+        model: model folder, hub name, GGUF file, "smollm2", or "default", the small model that ships with the package.
+        options: fields of `ModelOptions`, such as use_peft; and of the method, over the tuned ones: fields of
+            `TrainConfig`, or for sft of `SFTConfig`, and `warm_start`, demonstrated steps that are imitated before an
+            objective is trained.
 
     Raises:
         ValueError: there is no such method or option.
@@ -137,11 +140,14 @@ class PolicyAgent(Contestant):
     def __init__(self, method: str, model: str | Path = "default", **options: Any) -> None:
         if method not in METHODS:
             raise ValueError(f"there is no method {method!r}; methods are {', '.join(METHODS)}")
-        known = _known_options(method)
+        known = [*_known_options(method), *_MODEL_OPTIONS]
         for name in options:
             if name not in known:
-                raise ValueError(f"{method} has no option {name!r}; options are {', '.join(known) or 'none'}")
+                raise ValueError(f"{method} has no option {name!r}; options are model, {', '.join(known)}")
         self.method, self.model, self.options = method, model, options
+        self.model_options = ModelOptions(**{name: options[name] for name in options if name in _MODEL_OPTIONS})
+        check_model_options(self.model_options)
+        check_asked(self.model_options)
         super().__init__()
         self._policy: LanguageModelPolicy | None = None
 
@@ -149,7 +155,7 @@ class PolicyAgent(Contestant):
         """Trains from the model that the agent was made with; the last batch may go beyond the budget."""
         kwargs = training_kwargs(dict(env_kwargs or {}))
         env = make_text_env(env_id, kwargs)
-        self._policy = load_policy(self.model, seed=seed)
+        self._policy = load_policy(self.model, model_options=self.model_options, seed=seed)
         options = self._options_on(env_id, env.task)
         meter = Meter(budget)
         meter.count_tokens(self.policy)
@@ -181,13 +187,14 @@ class PolicyAgent(Contestant):
             usual = {"objective": "vargrad" if task.deterministic else "detailed_balance"}
         elif self.method in _ON_POLICY:
             usual = {**ON_POLICY, "objective": self.method}
-        return {**usual, **tuned(self.method, env_id), **self.options}
+        own = {name: value for name, value in self.options.items() if name not in _MODEL_OPTIONS}
+        return {**usual, **tuned(self.method, env_id), **own}
 
     @property
     def policy(self) -> LanguageModelPolicy:
         """The policy as far as it is trained; before that, the model that the agent was made with."""
         if self._policy is None:
-            self._policy = load_policy(self.model)
+            self._policy = load_policy(self.model, model_options=self.model_options)
         return self._policy
 
     @property
@@ -229,9 +236,9 @@ def _known_options(method: str) -> list[str]:
 
 
 # -- registered names ------------------------------------------------------------------------------
-def untrained(model: str | Path = "default") -> PolicyAgent:
+def untrained(model: str | Path = "default", **options: Any) -> PolicyAgent:
     """Returns the masked policy as it is before any training."""
-    return PolicyAgent("untrained", model)
+    return PolicyAgent("untrained", model, **options)
 
 
 def sft(model: str | Path = "default", **options: Any) -> PolicyAgent:

@@ -183,6 +183,24 @@ def test_tuned_options_are_options_of_their_method():
             PolicyAgent(method, **tuned(method, f"gfn_envs/{name}-v0"))
 
 
+@pytest.mark.parametrize("name", ["gflownet", "sft"])
+def test_a_language_model_agent_learns_by_an_adapter(name, tmp_path):
+    agent = load_agent(name, **TRAINED[name], use_peft=True, lora_r=2)
+    agent.learn(NUMBER_LINE, Budget(environment_steps=30), 0)
+    trained = {n for n, parameter in agent.policy.named_parameters() if parameter.requires_grad}
+    assert trained
+    assert all("lora_" in n or n.startswith("flow_head") for n in trained)
+    agent.save(tmp_path / "agent")
+    assert plays(load_agent(tmp_path / "agent")) == plays(agent)
+
+
+def test_options_of_an_adapter_need_one():
+    with pytest.raises(ValueError, match="lora_r is of adapters, which are not used; add use_peft"):
+        load_agent("grpo", lora_r=2)
+    with pytest.raises(ValueError, match="untrained has no option 'epsilon'; options are model, dtype, "):
+        load_agent("untrained", epsilon=0.1)
+
+
 def test_a_ppo_contestant_is_saved_without_its_problems_and_keeps_them(tmp_path):
     agent = load_agent("maskable_ppo", **SMALL_PPO)
     problems = [{"start": 0, "goal": 5}, {"start": 5, "goal": 0}]
