@@ -82,6 +82,8 @@ def summarise_run(run: Run) -> BenchResults:
     if not any(isinstance(outcome, CellResult) for outcome in run.outcomes):
         changed = sorted({name for names in run.changed for name in names})
         since = f" with {', '.join(changed)} as changed since" if changed else ""
+        if run.outcomes and all(isinstance(outcome, Failure) for outcome in run.outcomes):
+            raise ValueError(f"all cells of the suite {run.suite.name!r} failed, so there is nothing to report")
         raise ValueError(
             f"no cell of the suite {run.suite.name!r} has a result yet{since}; run gfn bench until one is finished"
         )

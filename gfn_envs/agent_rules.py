@@ -58,7 +58,8 @@ def _answers_are_legal(subject: Subject) -> Iterator[str]:
         return
     share = len(illegal) / len(subject.decisions)
     told = f"{share:.1%} of {len(subject.decisions)} answers name no legal action, such as {illegal[0][:60]!r}"
-    yield told if tells_probabilities(subject.agent) else Remark(told)
+    answers_texts = not tells_probabilities(subject.agent)  # as a language model does, which may miss at times
+    yield Remark(told) if answers_texts and len(illegal) < len(subject.decisions) else told
 
 
 def _arguments_are_left_alone(subject: Subject) -> Iterator[str]:

@@ -255,6 +255,10 @@ def agent_maker(name: str) -> MakeAgent:
         make: MakeAgent = entry.load()
         return make
     if ":" not in name:
+        if os.sep in name:
+            raise ValueError(
+                f"there is no folder '{name}', and no agent of this name; docs/bench.md says how to name a model"
+            )
         names = agent_names()
         known = f"; known are {', '.join(names)}, run folders and package.module:Class"
         raise ValueError(f"there is no agent {name!r}{did_you_mean(name, names, known)}")

@@ -141,6 +141,9 @@ def check_keywords(
             raise ValueError(f"{place} cannot have {name!r}; {instead}")
 
 
+_WHERE_IDS_ARE = "; gfn envs lists ours, and one of your own is named with its module: my_module:Name-v0"
+
+
 def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     """Returns the bare environment of an id, from which task and problems are read.
 
@@ -151,6 +154,8 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
             rollouts and everything exact would leave out; or a keyword would have no effect.
     """
     check_keywords(env_kwargs, "env_kwargs")
+    if not isinstance(env_id, str):
+        raise TypeError(f"an environment is named by its id, and its keywords beside it; got {type(env_id).__name__}")
     if ":" in env_id:
         look_in_working_folder()
     try:
@@ -163,7 +168,15 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
             "split= and problems="
         ) from None
     except gym.error.NameNotFound as error:
-        hint = "" if "Did you mean" in str(error) else did_you_mean(env_id, gym.registry, "; gfn envs lists all")
+        hint = (
+            ""
+            if "Did you mean" in str(error)
+            else did_you_mean(
+                env_id,
+                gym.registry,
+                _WHERE_IDS_ARE,
+            )
+        )
         raise gym.error.NameNotFound(f"{str(error).rstrip('.')}{hint}") from None
     if not isinstance(made.unwrapped, TextEnv):
         raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")
