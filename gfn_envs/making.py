@@ -141,9 +141,6 @@ def check_keywords(
             raise ValueError(f"{place} cannot have {name!r}; {instead}")
 
 
-_WHERE_IDS_ARE = "; gfn envs lists ours, and one of your own is named with its module: my_module:Name-v0"
-
-
 def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
     """Returns the bare environment of an id, from which task and problems are read.
 
@@ -168,15 +165,8 @@ def make_text_env(env_id: str, env_kwargs: dict[str, Any]) -> TextEnv[Any, Any]:
             "split= and problems="
         ) from None
     except gym.error.NameNotFound as error:
-        hint = (
-            ""
-            if "Did you mean" in str(error)
-            else did_you_mean(
-                env_id,
-                gym.registry,
-                _WHERE_IDS_ARE,
-            )
-        )
+        where = "; gfn envs lists ours, and one of your own is named with its module: my_module:Name-v0"
+        hint = "" if "Did you mean" in str(error) else did_you_mean(env_id, gym.registry, where)
         raise gym.error.NameNotFound(f"{str(error).rstrip('.')}{hint}") from None
     if not isinstance(made.unwrapped, TextEnv):
         raise ValueError(f"'{env_id}' is not a text environment made from a gfn_envs Task")

@@ -128,6 +128,8 @@ def test_ranks_and_profiles_of_a_whole_run(folder: Path):
 def test_a_run_without_results_is_refused(run: Run):
     with pytest.raises(ValueError, match="no cell of the suite 'tiny' has a result yet"):
         summarise_run(replace(run, outcomes=(None,) * len(run.outcomes)))
+    with pytest.raises(ValueError, match="all cells of the suite 'tiny' failed, so there is nothing to report"):
+        summarise_run(replace(run, outcomes=(Failure("no", ""),) * len(run.outcomes)))
 
 
 def test_verdicts_say_plainly_where_the_agent_in_focus_is_not_the_best(results: BenchResults):

@@ -299,6 +299,10 @@ def test_illegal_answers_of_who_writes_freely_are_counted():
     assert legal.passed
     share = float(legal.reason.partition(": ")[2].partition("%")[0])
     assert 15 < share < 35
+    silent = FunctionAgent(lambda observation, actions, rng: "Sure! I go up.")
+    (legal,) = [check for check in check_agent(lambda: silent, [LINE]) if check.name == LEGAL]
+    assert not legal.passed, "who never names a legal action does not play"
+    assert "100.0% of 256 answers name no legal action" in legal.reason
 
 
 def test_answers_may_be_free_texts_that_carry_the_action():

@@ -110,3 +110,10 @@ def test_keywords_that_a_bare_environment_would_drop_are_refused(keyword, value)
     """`gym.make` has wrappers for the limit, and nothing on the bare environment would say that it is gone."""
     with pytest.raises(ValueError, match=f"env_kwargs cannot have '{keyword}'; "):
         make_text_env("gfn_envs/NumberLine-v0", {keyword: value})
+
+
+def test_an_environment_that_was_made_is_no_id():
+    with pytest.raises(TypeError, match="named by its id, and its keywords beside it; got OrderEnforcing"):
+        make_text_env(gym.make("gfn_envs/Game24-v0"), {})
+    with pytest.raises(gym.error.NameNotFound, match="one of your own is named with its module: my_module:Name-v0"):
+        make_text_env("Coins-v0", {})
