@@ -116,6 +116,8 @@ def overview_page() -> str:
             "",
             '--8<-- "README.md:environments"',
             "",
+            '--8<-- "README.md:shared"',
+            "",
         )
     )
 
