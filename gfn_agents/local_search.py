@@ -3,7 +3,7 @@
 Local Search GFlowNets (Kim et al. 2023, arXiv 2310.02710) go back from an end with the backward
 policy and forward again with the forward policy, so that training sees more of what is near good
 objects. Here the way back is the trajectory's own; all suffixes are played in step, so that an agent
-acts on batches. States contain all that their rules need, so a cut costs no replay of the prefix.
+acts on batches. States contain all that their rules need, so a cut is played again by the rules alone.
 
 `greedy_search` is an optimiser, and what it keeps is biased to high rewards. `metropolis` is a
 sampler: its chain leaves the target over complete trajectories, R(x)^beta P_B(tau | x) / Z,

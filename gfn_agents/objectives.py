@@ -10,7 +10,7 @@ trajectories of one problem; detailed balance asks for balance over each step, s
 over each part of a trajectory. Where log F comes from makes their forward-looking and stop-action
 variants (`gfn_agents.batch`), which is why they are the same functions here.
 
-Policy gradients, for comparison on the same policy, return terms whose sum is the loss. Their return is
+Policy gradients, for comparison on the same policy, return terms whose weighted sum is the loss. Their return is
 R^beta, whose expectation a policy maximises by playing the best trajectory alone.
 """
 

@@ -1,4 +1,4 @@
-"""Several processes that train one policy together: the only file that knows `torch.distributed`.
+"""Several processes that train one policy together, by `torch.distributed`.
 
 `accelerate launch` and `torchrun` start the same program several times and tell each copy by environment
 variables who it is; `start` joins them. Without them, everything here is what it is for one process.
