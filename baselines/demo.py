@@ -158,7 +158,7 @@ def run_demo(config: DemoConfig, folder: Path, say: Say, on_step: Callable[[Step
                 name,
                 description,
                 ppo,
-                {"environment_steps": rows[-1]["env_steps"], "cpu_seconds": rows[-1]["cpu_seconds"]},
+                {"environment_steps": rows[-1]["environment_steps"], "cpu_seconds": rows[-1]["cpu_seconds"]},
             )
         )
         curves.append(_curve(name, [row["environment_steps"] for row in rows], [row["success"] for row in rows]))

@@ -24,6 +24,8 @@ _KNOWN_STEPS = 10_000
 _KEPT_OF_ILLEGAL = 500
 """Characters that a trajectory keeps of an illegal answer."""
 _TOLERANCE = 1e-3
+_ROUNDING = 1e-12
+"""Of a sum of float64."""
 """By how much the sum of told probabilities may be away from 1: rounding in half precision."""
 
 
@@ -52,9 +54,9 @@ class ProbabilisticAgent(Agent, Protocol):
 def told_probabilities(
     agent: ProbabilisticAgent, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]]
 ) -> list[np.ndarray]:
-    """Returns an agent's action probabilities, after a look at whether they are any, so that they add up to 1 exactly.
+    """Returns an agent's action probabilities, after a look at whether they are any.
 
-    Numbers of few digits, such as those of a float16 softmax, do not by themselves.
+    Those of fewer digits than float64 has, such as a float16 softmax, are scaled so that they add up to 1.
 
     Raises:
         ValueError: they are not one distribution over the legal actions for each observation.
@@ -76,7 +78,7 @@ def told_probabilities(
                 f"{type(agent).__name__} tells {shown} as the probabilities of {len(actions)} actions; they must be "
                 "as many numbers from 0 on that add up to 1, see gfn check"
             )
-    return [row / row.sum() for row in rows]
+    return [row if abs(row.sum() - 1) <= _ROUNDING else row / row.sum() for row in rows]
 
 
 def _floats(row: Any) -> np.ndarray:
