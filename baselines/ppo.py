@@ -49,6 +49,7 @@ from baselines.sb3_adapter import (
     policy_logits,
     token_env,
 )
+from gfn_agents.config import check_sizes
 from gfn_envs.agents import AGENT_FILE, SamplingAgent, class_name, read_agent_file, write_agent_file
 from gfn_envs.files import json_values
 from gfn_envs.wrappers import Encode, TokenObservation
@@ -74,13 +75,7 @@ class LearningCurveRow(TypedDict):
 
 
 SIZES = ("width", "num_envs", "n_steps", "batch_size", "n_epochs")
-
-
-def check_sizes(options: Mapping[str, Any]) -> None:
-    """Raises ValueError if one of the options that are sizes is not positive."""
-    for name in SIZES:
-        if name in options and options[name] < 1:
-            raise ValueError(f"{name} must be at least 1, got {options[name]}")
+"""Options of a PPO agent that must be at least 1."""
 
 
 class PPOAgent(SamplingAgent):
@@ -143,7 +138,7 @@ class PPOAgent(SamplingAgent):
             "gae_lambda": gae_lambda,
             "device": device,
         }
-        check_sizes(self.arguments)
+        check_sizes(self.arguments, SIZES)
         views = [self.make_view(env_id, env_kwargs or {}, encode, vocabulary_size) for _ in range(num_envs)]
         self._view = views[0]
         self._model = self.algorithm(

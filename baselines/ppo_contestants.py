@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
 from baselines.contestant import Contestant, Meter
-from baselines.ppo import MaskablePPOAgent, PPOAgent, check_sizes
+from baselines.ppo import SIZES, MaskablePPOAgent, PPOAgent
 from baselines.recurrent_ppo import RecurrentPPOAgent
 from baselines.tuned import tuned
 from gfn_agents.agent import training_kwargs
-from gfn_agents.config import check_numbers
+from gfn_agents.config import check_numbers, check_sizes
 from gfn_envs.agents import Budget, read_agent_file, write_agent_file
 
 _OF_THE_RUN = ("env_id", "env_kwargs", "seed", "return")
@@ -43,7 +43,7 @@ class PPOContestant(Contestant):
             if name not in known:
                 raise ValueError(f"{self.method} has no option {name!r}; options are {', '.join(known)}")
         check_numbers(known, self.options)
-        check_sizes(self.options)
+        check_sizes(self.options, SIZES)
 
     def learn(self, env_id: str, budget: Budget, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> None:
         """Trains a new network; the last round of experience may go beyond the budget.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from baselines.yardsticks import optimal_policy
 from gfn_agents.batch import scored_batch
-from gfn_agents.config import check_numbers
+from gfn_agents.config import check_numbers, check_sizes
 from gfn_agents.exploration import demonstrations
 from gfn_agents.memory import within_memory
 from gfn_agents.policy import Policy
@@ -55,9 +55,7 @@ class SFTConfig:
 
     def __post_init__(self) -> None:
         check_numbers(get_type_hints(SFTConfig), vars(self))
-        for name in ("problems_per_step", "demonstrations_per_problem", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_sizes(vars(self), ("problems_per_step", "demonstrations_per_problem", "epochs"))
         for name, value in (("learning_rate", self.learning_rate_at(0)), ("max_grad_norm", self.max_grad_norm)):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")

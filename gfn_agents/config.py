@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_type_hints
@@ -144,12 +144,11 @@ class TrainConfig:
 def check_config(config: TrainConfig) -> None:
     """Raises ValueError with one sentence if an option makes no sense, whatever the task."""
     check_numbers(get_type_hints(TrainConfig), vars(config))
-    for name in (
+    sizes = (
         *("steps", "problems_per_step", "samples_per_problem", "updates_per_batch", "replay_capacity", "max_steps"),
         *("replay_per_solution", "replay_min_distance", "local_search_rounds", "schedule_steps", "checkpoint_every"),
-    ):
-        if getattr(config, name) is not None and getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    )
+    check_sizes(vars(config), sizes)
     for name in (
         *("replay_per_problem", "demonstrations_per_problem", "branches_per_sample", "distance_every", "seed"),
         *("temperature", "temperature_end", "repellence", "replay_alpha", "stop_at_distance"),
@@ -195,6 +194,13 @@ def check_numbers(hints: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, kind):
             remedy = "; in YAML a number with an exponent needs a point: 1.0e-3" if isinstance(value, str) else ""
             raise ValueError(f"{name} must be {wanted}, got {value!r}{remedy}")
+
+
+def check_sizes(options: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raises ValueError if one of the named options is given and less than 1."""
+    for name in names:
+        if options.get(name) is not None and options[name] < 1:
+            raise ValueError(f"{name} must be at least 1, got {options[name]}")
 
 
 def check_thinking(config: TrainConfig) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from gfn_agents.config import check_sizes
+
 DtypeName = Literal["auto", "float32", "bfloat16"]
 _MAY_CHANGE = ("device", "gradient_checkpointing")
 """Where and how a run computes, not what."""
@@ -46,9 +48,7 @@ def check_model_options(options: ModelOptions) -> None:
     """Raises ValueError with one sentence if an option makes no sense, whatever the model."""
     if options.dtype not in get_args(DtypeName):
         raise ValueError(f"dtype must be one of {', '.join(get_args(DtypeName))}, got {options.dtype!r}")
-    for name in ("lora_r", "lora_alpha"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(options, name)}")
+    check_sizes(vars(options), ("lora_r", "lora_alpha"))
     if not options.lora_target_modules:
         raise ValueError("lora_target_modules must name at least one layer, or be all-linear")
     if options.load_in_8bit and options.load_in_4bit:

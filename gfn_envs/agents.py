@@ -186,8 +186,8 @@ class FunctionAgent:
         self, observations: Sequence[str], admissible_actions: Sequence[Sequence[str]], rng: np.random.Generator
     ) -> list[str]:
         """Returns the function's answer to each observation in turn."""
-        streams = row_streams(rng, len(observations))
-        return list(map(self.function, observations, admissible_actions, streams))
+        rows = zip(observations, admissible_actions, row_streams(rng, len(observations)), strict=True)
+        return [self.function(text, actions, stream) for text, actions, stream in rows]
 
 
 class SamplingAgent:

@@ -135,14 +135,23 @@ class Episode(Generic[ProblemT, StateT]):
         """The log-reward of an episode that is over; one cut short counts as a failure."""
         return LOG_REWARD_FLOOR if self.position.actions else self.task.log_reward(self.position.state)
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to play."""
+        return hasattr(self, "position")
+
+    def check_begun(self) -> None:
+        """Raises ResetNeeded if none has begun."""
+        if not self.begun:
+            raise gym.error.ResetNeeded("no episode has begun; call reset() first")
+
     def snapshot(self) -> Snapshot[StateT]:
         """Returns an immutable copy of the episode.
 
         Raises:
             ResetNeeded: none has begun.
         """
-        if not hasattr(self, "position"):
-            raise gym.error.ResetNeeded("no episode has begun; call reset() first")
+        self.check_begun()
         return Snapshot(self.position.state, self.elapsed, self.over)
 
     def restore(self, snapshot: Snapshot[StateT]) -> None:
@@ -153,7 +162,7 @@ class Episode(Generic[ProblemT, StateT]):
 
     def __getstate__(self) -> tuple[Any, ...]:
         # What is remembered of positions stays in its process.
-        return self.task, self.options, self.snapshot() if hasattr(self, "position") else None
+        return self.task, self.options, self.snapshot() if self.begun else None
 
     def __setstate__(self, saved: tuple[Any, ...]) -> None:
         task, options, snapshot = saved

@@ -238,8 +238,10 @@ def checked_problem(task: Task[ProblemT, Any], problem: Any) -> ProblemT:
 
 def save_problems(problems: Iterable[Problem], path: str | os.PathLike[str]) -> None:
     """Writes problems as JSON Lines, whole or not at all; those of a set with their weights where these differ."""
-    weighted = isinstance(problems, ProblemSet) and len(set(problems.weights)) > 1
-    write_json_lines(path, problems.to_json() if weighted else (problem.to_json() for problem in problems))  # type: ignore[attr-defined]
+    if isinstance(problems, ProblemSet) and len(set(problems.weights)) > 1:
+        write_json_lines(path, problems.to_json())
+    else:
+        write_json_lines(path, (problem.to_json() for problem in problems))
 
 
 def _one_line(message: str) -> str:

@@ -24,9 +24,9 @@ _KNOWN_STEPS = 10_000
 _KEPT_OF_ILLEGAL = 500
 """Characters that a trajectory keeps of an illegal answer."""
 _TOLERANCE = 1e-3
-_ROUNDING = 1e-12
-"""Of a sum of float64."""
 """By how much the sum of told probabilities may be away from 1: rounding in half precision."""
+_ROUNDING = 1e-12
+"""By how much a sum of float64 is away from 1 by rounding alone."""
 
 
 @runtime_checkable
@@ -71,14 +71,17 @@ def told_probabilities(
         ) from None
     if len(rows) != len(observations):
         raise ValueError(f"{type(agent).__name__} tells {len(rows)} distributions for {len(observations)} observations")
+    scaled = []
     for row, actions in zip(rows, admissible_actions, strict=True):
-        if row.shape != (len(actions),) or not row.min() >= 0 or not abs(row.sum() - 1) <= _TOLERANCE:
+        total = row.sum()
+        if row.shape != (len(actions),) or not row.min() >= 0 or not abs(total - 1) <= _TOLERANCE:
             shown = np.array2string(row.ravel()[:4], precision=4)
             raise ValueError(
                 f"{type(agent).__name__} tells {shown} as the probabilities of {len(actions)} actions; they must be "
                 "as many numbers from 0 on that add up to 1, see gfn check"
             )
-    return [row if abs(row.sum() - 1) <= _ROUNDING else row / row.sum() for row in rows]
+        scaled.append(row if abs(total - 1) <= _ROUNDING else row / total)
+    return scaled
 
 
 def _floats(row: Any) -> np.ndarray:

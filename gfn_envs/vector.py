@@ -65,7 +65,6 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episodes = [Episode(self.task, shell) for _ in range(num_envs)]
-        self._begun = False
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
         self._masks = np.stack(action_masks(self.task.max_actions))
         self._observations = [""] * num_envs
@@ -81,14 +80,13 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         """
         options = dict(options or {})
         chosen = self._reset_indices(options.pop("reset_mask", None))
-        if not self._begun and len(chosen) < self.num_envs:
+        if len(chosen) < self.num_envs and not self._episodes[-1].begun:  # the last of the first reset
             raise gym.error.ResetNeeded("the first reset() begins all episodes; leave reset_mask out")
         seeds = self._seeds(seed)
         for index in chosen:
             if seeds[index] is not None:
                 self._generators[index], _ = gym.utils.seeding.np_random(seeds[index])
             self._start(index, options)
-        self._begun = True
         info = self._info([NOT_PLAYED] * self.num_envs)
         if len(chosen) < self.num_envs:
             present = np.isin(np.arange(self.num_envs), chosen)
@@ -99,8 +97,7 @@ class TextVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], np.ndarray
         """Plays one text in every episode; ended ones start anew as the autoreset mode says."""
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
-        if not self._begun:
-            raise gym.error.ResetNeeded("no episode has begun; call reset() first")
+        self._episodes[-1].check_begun()
         turns = [self._advance(index, action) for index, action in enumerate(actions)]
         rewards, terminations, truncations = map(np.array, list(zip(*turns, strict=True))[:3])
         ended = terminations | truncations

@@ -25,7 +25,7 @@ from gfn_envs.exact import DEFAULT_LIMIT, EnumerationLimit, enumerate_states
 from gfn_envs.tasks.alfworld.house import House, Room, house_of, members
 from gfn_envs.tasks.alfworld.household import ABILITIES
 from gfn_envs.tasks.alfworld.problem import ALFWorldProblem
-from gfn_envs.tasks.alfworld.rules import ALWAYS, conditions_met, is_visible
+from gfn_envs.tasks.alfworld.rules import ALWAYS, is_visible, is_won
 
 if TYPE_CHECKING:
     from gfn_envs.tasks.alfworld.task import ALFWorld, ALFWorldState
@@ -127,7 +127,7 @@ def solutions(task: ALFWorld, problem: ALFWorldProblem) -> tuple[str, ...]:
     With the horizon of a game, plans with detours are beyond any listing: already `look`, `help` and `inventory` can
     be put before everything else, so there are more than 3 ** (horizon - optimum) solutions.
     """
-    if _ended(house := house_of(problem), house.start):
+    if is_won(house := house_of(problem), house.start):
         return (task.solution(task.reset(problem)),)
     try:
         spare = task.horizon - len(shortest_plan(problem))
@@ -156,15 +156,11 @@ def _optimal_plans(problem: ALFWorldProblem, room: Room) -> tuple[Plan, ...]:
     return tuple(sorted(_commands(house, room, way) for way in _shortest_ways(problem, room)))
 
 
-def _ended(house: House, room: Room) -> bool:
-    return conditions_met(house, room) == house.conditions
-
-
 # -- ways to reach the goal ------------------------------------------------------------------------
 def _shortest_ways(problem: ALFWorldProblem, room: Room) -> list[Way]:
     """Returns all ways with the least number of commands, one that does nothing if the goal holds."""
     house = house_of(problem)
-    if _ended(house, room):
+    if is_won(house, room):
         return [()]
     if house.task_type == "look_at_obj_in_light" and problem.target in ABILITIES["use"]:
         raise ValueError(f"'{problem.id}' asks to look at a lamp, for which there are no plans here")

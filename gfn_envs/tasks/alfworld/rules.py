@@ -247,3 +247,8 @@ def conditions_met(house: House, room: Room) -> int:
         return int(placed != 0)
     treated = targets & (room.clean if "clean" in task_type else room.hot if "heat" in task_type else room.cool)
     return (placed != 0) + (treated != 0) + (placed & treated != 0)
+
+
+def is_won(house: House, room: Room) -> bool:
+    """Says whether the goal is reached."""
+    return conditions_met(house, room) == house.conditions

@@ -85,7 +85,7 @@ from gfn_envs.tasks.alfworld.problem import (
     MOST_THINGS,
     ALFWorldProblem,
 )
-from gfn_envs.tasks.alfworld.rules import ALWAYS, apply, commands, conditions_met, read
+from gfn_envs.tasks.alfworld.rules import ALWAYS, apply, commands, conditions_met, is_won, read
 from gfn_envs.tasks.alfworld.searcher import searching_plan
 from gfn_envs.tasks.alfworld.stock import engine_turn, load_engine
 from gfn_envs.tasks.alfworld.summary import Seen, nothing_seen, see, summary
@@ -204,7 +204,7 @@ class ALFWorld(Task[ALFWorldProblem, ALFWorldState]):
     def check_problem(self, problem: ALFWorldProblem) -> None:
         """Raises ValueError if the game is not of the types to play, or is won before it begins."""
         house = house_of(problem)
-        if conditions_met(house, house.start) == house.conditions:
+        if is_won(house, house.start):
             raise ValueError(f"'{problem.id}' is won at its start, so there is nothing to play")
         if self.task_types and problem.task_type not in self.task_types:
             raise ValueError(
